@@ -1,0 +1,2 @@
+//! The suite's command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! libtorch as an engine of the conformance suite.

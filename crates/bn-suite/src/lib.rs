@@ -1,0 +1,13 @@
+//! A conformance suite for batch normalization.
+
+pub mod capability;
+pub mod case;
+pub mod catalogue;
+pub mod engine;
+pub mod engines;
+pub mod golden;
+pub mod number;
+pub mod outcome;
+pub mod protocol;
+pub mod tensor;
+pub mod truth;
