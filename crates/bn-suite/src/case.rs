@@ -116,7 +116,7 @@ pub enum Step {
     /// A forward pass, and with `grad_output` the backward pass that belongs to it.
     /// Answers `output`, then whichever of `running_mean`, `running_var` and
     /// `num_batches_tracked` the layer has, then the gradients asked for.
-    BatchNorm(Pass),
+    BatchNorm(Box<Pass>),
     /// `reset_running_stats()` or `reset_parameters()`. Answers every parameter and buffer.
     Reset {
         /// Which of the two.

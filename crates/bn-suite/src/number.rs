@@ -146,7 +146,7 @@ mod tests {
             f64::INFINITY,
             f64::NEG_INFINITY,
             0.1_f32 as f64,
-            1.17549435e-38_f32 as f64,
+            1.175_494_4e-38_f32 as f64,
             8_388_609.0,
         ];
         for value in awkward {
