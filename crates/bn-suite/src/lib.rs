@@ -1,5 +1,6 @@
 //! A conformance suite for batch normalization.
 
+pub mod allowance;
 pub mod capability;
 pub mod case;
 pub mod catalogue;

@@ -1,0 +1,44 @@
+//! The backward pass of one channel.
+//!
+//! gb = Σg,  gw = Σg·x̂
+//! training: gi = w/σ·(g − gb/n − x̂·gw/n), because μ and σ depend on x;
+//! evaluation: gi = w/σ·g, because they do not.
+
+use super::forward::Normalised;
+use crate::allowance::{Tracked, sum};
+use crate::case::Mode;
+
+/// The gradients of one channel.
+pub(super) struct Gradients {
+    pub input: Vec<Tracked>,
+    pub weight: Tracked,
+    pub bias: Tracked,
+}
+
+/// The gradients that belong to `normalised`, for which `statistics` says
+/// whether the batch's own statistics were used.
+pub(super) fn backward(
+    grad_output: &[f64],
+    normalised: &Normalised,
+    weight: Option<&Tracked>,
+    statistics: Mode,
+) -> Gradients {
+    let arithmetic = normalised.deviation.arithmetic;
+    let g: Vec<Tracked> = grad_output.iter().map(|&g| Tracked::exact(g, arithmetic)).collect();
+    let products: Vec<Tracked> = g.iter().zip(&normalised.values).map(|(g, x_hat)| g * x_hat).collect();
+    let grad_bias = sum(g.iter(), arithmetic);
+    let grad_weight = sum(products.iter(), arithmetic);
+    let scale = &weight.cloned().unwrap_or_else(|| Tracked::exact(1.0, arithmetic)) / &normalised.deviation;
+    let input = match statistics {
+        Mode::Eval => g.iter().map(|g| g * &scale).collect(),
+        Mode::Train => {
+            let n = Tracked::exact(g.len() as f64, arithmetic);
+            let (mean_g, mean_gx) = (&grad_bias / &n, &grad_weight / &n);
+            g.iter()
+                .zip(&normalised.values)
+                .map(|(g, x_hat)| &(&(g - &mean_g) - &(x_hat * &mean_gx)) * &scale)
+                .collect()
+        }
+    };
+    Gradients { input, weight: grad_weight, bias: grad_bias }
+}

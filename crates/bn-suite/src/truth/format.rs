@@ -1,0 +1,205 @@
+//! Rounding a real number to a floating-point format: to nearest, ties to even,
+//! subnormals and overflow included.
+//!
+//! Written out, because the ready-made conversions are not to be trusted at the
+//! edges (subnormals, and f16 and bf16 reached by way of f64, which rounds twice).
+
+use dashu_base::{BitTest, UnsignedAbs};
+use dashu_int::UBig;
+
+use super::real::{Finite, Real};
+use crate::tensor::DType;
+
+/// A binary format: `precision` bits with the leading one, and the exponents of
+/// the smallest and largest normal powers of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    precision: i64,
+    min_exponent: i64,
+    max_exponent: i64,
+}
+
+/// IEEE binary16.
+pub const F16: Format = Format { precision: 11, min_exponent: -14, max_exponent: 15 };
+/// bfloat16.
+pub const BF16: Format = Format { precision: 8, min_exponent: -126, max_exponent: 127 };
+/// IEEE binary32.
+pub const F32: Format = Format { precision: 24, min_exponent: -126, max_exponent: 127 };
+/// IEEE binary64.
+pub const F64: Format = Format { precision: 53, min_exponent: -1022, max_exponent: 1023 };
+
+impl Format {
+    /// The format of a floating-point dtype; `None` for integers and booleans.
+    pub fn of(dtype: DType) -> Option<Format> {
+        match dtype {
+            DType::F16 => Some(F16),
+            DType::Bf16 => Some(BF16),
+            DType::F32 => Some(F32),
+            DType::F64 => Some(F64),
+            DType::I64 | DType::Bool => None,
+        }
+    }
+
+    /// Unit roundoff: half the gap between 1 and the next value, 2^−precision.
+    pub fn unit_roundoff(self) -> f64 {
+        power_of_two(-self.precision)
+    }
+
+    /// The smallest positive value, a subnormal.
+    pub fn min_positive(self) -> f64 {
+        power_of_two(self.min_exponent - self.precision + 1)
+    }
+
+    /// The smallest positive normal value.
+    pub fn min_normal(self) -> f64 {
+        power_of_two(self.min_exponent)
+    }
+
+    /// The largest finite value.
+    pub fn max_finite(self) -> f64 {
+        (2.0 - 2.0 * self.unit_roundoff()) * power_of_two(self.max_exponent)
+    }
+
+    /// The gap between neighbouring values at `value`'s magnitude.
+    pub fn ulp(self, value: f64) -> f64 {
+        let exponent = if value == 0.0 { self.min_exponent } else { exponent_of(value.abs()) };
+        power_of_two(exponent.max(self.min_exponent) - self.precision + 1)
+    }
+
+    /// The value of this format nearest to `real`, as an f64 that equals it.
+    pub fn round(self, real: &Real) -> f64 {
+        match real {
+            Real::Nan => f64::NAN,
+            Real::Infinite(true) => f64::INFINITY,
+            Real::Infinite(false) => f64::NEG_INFINITY,
+            Real::Finite(x) => self.round_finite(x),
+        }
+    }
+
+    /// With x = ±m·2^e: the quantum is 2^q, as fine as the precision allows at
+    /// x's magnitude and no finer than the subnormals; m·2^(e−q) is rounded to an
+    /// integer by its first dropped bit and whether any bit below it is set.
+    fn round_finite(self, x: &Finite) -> f64 {
+        let significand = x.repr().significand();
+        if significand.is_zero() {
+            return 0.0;
+        }
+        let negative = x.repr().sign() == dashu_base::Sign::Negative;
+        let magnitude: UBig = significand.unsigned_abs();
+        let exponent = x.repr().exponent() as i64;
+        let leading = exponent + magnitude.bit_len() as i64 - 1;
+        let quantum = (leading - self.precision + 1).max(self.min_exponent - self.precision + 1);
+        let integer = round_shift(&magnitude, exponent - quantum);
+        let rounded_leading = quantum + (64 - i64::from(integer.leading_zeros())) - 1;
+        let value =
+            if rounded_leading > self.max_exponent { f64::INFINITY } else { compose(integer, quantum) };
+        if negative { -value } else { value }
+    }
+}
+
+/// magnitude·2^shift as an integer, to nearest, ties to even.
+fn round_shift(magnitude: &UBig, shift: i64) -> u64 {
+    if shift >= 0 {
+        return low_word(&(magnitude << shift as usize));
+    }
+    let dropped = (-shift) as usize;
+    let kept = low_word(&(magnitude >> dropped));
+    let half = magnitude.bit(dropped - 1);
+    let below = magnitude.trailing_zeros().is_some_and(|zeros| zeros < dropped - 1);
+    kept + u64::from(half && (below || kept & 1 == 1))
+}
+
+fn low_word(n: &UBig) -> u64 {
+    u64::try_from(n).expect("at most precision bits remain")
+}
+
+/// integer·2^exponent, which must be an f64 value.
+fn compose(integer: u64, exponent: i64) -> f64 {
+    // Two exact multiplications, because 2^exponent itself may lie outside f64.
+    let half = exponent / 2;
+    integer as f64 * power_of_two(half) * power_of_two(exponent - half)
+}
+
+/// 2^exponent, exactly, for every f64 power of two, the subnormal ones included.
+fn power_of_two(exponent: i64) -> f64 {
+    if exponent >= -1022 {
+        f64::from_bits(((exponent + 1023) as u64) << 52)
+    } else {
+        f64::from_bits(1 << (exponent + 1074))
+    }
+}
+
+/// ⌊log₂ x⌋ for positive finite x.
+fn exponent_of(x: f64) -> i64 {
+    let biased = (x.to_bits() >> 52) as i64;
+    if biased > 0 { biased - 1023 } else { -1011 - i64::from(x.to_bits().leading_zeros()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every f16 and bf16 value, its neighbour and the midpoint between them:
+    /// values stay, midpoints go to the even one, a hair beside them to the nearer.
+    #[test]
+    fn low_precision_values_and_midpoints() {
+        for (format, to_f64) in [
+            (F16, (|bits| half::f16::from_bits(bits).to_f64()) as fn(u16) -> f64),
+            (BF16, |bits| half::bf16::from_bits(bits).to_f64()),
+        ] {
+            for bits in 0..u16::MAX / 2 {
+                let (low, high) = (to_f64(bits), to_f64(bits + 1));
+                if !high.is_finite() {
+                    break;
+                }
+                assert_eq!(format.round(&Real::from(low)), low);
+                let middle = low + (high - low) / 2.0;
+                let even = if bits & 1 == 0 { low } else { high };
+                assert_eq!(format.round(&Real::from(middle)), even, "midpoint above {low:e}");
+                // Far closer to the midpoint than f64 can say.
+                let hair = &Real::from(middle) * &Real::from(2f64.powi(-150));
+                assert_eq!(format.round(&(&Real::from(middle) + &hair)), high);
+                assert_eq!(format.round(&(&Real::from(middle) - &hair)), low);
+            }
+        }
+    }
+
+    /// The hardware rounds f64 to f32; both must agree, subnormals included.
+    #[test]
+    fn f32_agrees_with_the_hardware() {
+        let mut state = 1u64;
+        for _ in 0..20_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let value = f64::from_bits(state);
+            for value in [value, f64::from(f32::from_bits((state >> 32) as u32)) * 1.000_000_1] {
+                if value.is_finite() {
+                    assert_eq!(F32.round(&Real::from(value)), f64::from(value as f32), "{value:e}");
+                    assert_eq!(F64.round(&Real::from(value)), value);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn overflow_starts_half_an_ulp_above_the_largest() {
+        assert_eq!(F16.max_finite(), 65504.0);
+        assert_eq!(F16.round(&Real::from(65519.99)), 65504.0);
+        assert_eq!(F16.round(&Real::from(65520.0)), f64::INFINITY);
+        assert_eq!(F32.round(&Real::from(-1e39)), f64::NEG_INFINITY);
+        assert_eq!(F64.max_finite(), f64::MAX);
+    }
+
+    #[test]
+    fn f64_subnormals_round_to_even() {
+        let tiny = Real::from(5e-324);
+        let half = &tiny / &Real::from(2.0);
+        assert_eq!(F64.round(&half), 0.0);
+        assert_eq!(F64.round(&(&tiny + &half)), 1e-323);
+        assert_eq!(F64.min_positive(), 5e-324);
+        assert_eq!(F64.min_normal(), f64::MIN_POSITIVE);
+        assert_eq!(
+            (F32.ulp(0.0), F32.ulp(1.0), F64.ulp(5e-320)),
+            (f64::from(f32::from_bits(1)), 2f64.powi(-23), 5e-324)
+        );
+    }
+}

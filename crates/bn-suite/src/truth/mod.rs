@@ -1,0 +1,87 @@
+//! The truth: every step of a case in arbitrary precision, correctly rounded,
+//! with the allowance of every element.
+//!
+//! [`solve`] plays a case's script as PyTorch's module would, with real numbers
+//! in place of floating-point ones. Between the steps the running statistics are
+//! rounded to their dtype, as any engine must hold them, and the bound on what an
+//! engine may have made of them travels on into the steps that use them.
+
+pub mod format;
+pub mod real;
+
+mod backward;
+mod channels;
+mod double_backward;
+mod fold;
+mod forward;
+mod module;
+
+use std::collections::BTreeMap;
+
+use crate::allowance::Tracked;
+use crate::case::{Case, Step};
+use crate::golden::{Expected, ExpectedField};
+use crate::outcome::Field;
+use crate::tensor::{DType, Layout, Tensor};
+use format::Format;
+use module::Module;
+
+/// The true outcome of every step of the case, in order.
+pub fn solve(case: &Case) -> Vec<Expected> {
+    let mut module = Module::new(case);
+    case.steps
+        .iter()
+        .map(|step| match step {
+            Step::BatchNorm(pass) => module.pass(pass),
+            Step::Reset { what } => module.reset(*what),
+            Step::Fold(fold) => module.fold(fold),
+            Step::Merge { parts } => module.merge(parts),
+        })
+        .collect()
+}
+
+/// The arrays of one expected outcome, as they are being collected.
+#[derive(Default)]
+struct Fields(BTreeMap<Field, ExpectedField>);
+
+impl Fields {
+    /// Adds an array: its values rounded to `dtype`, their errors as allowances.
+    fn put(&mut self, field: Field, dtype: DType, shape: &[usize], layout: Layout, values: &[Tracked]) {
+        let format = Format::of(dtype).expect("only floating-point arrays are answered");
+        let stored: Vec<Tracked> = values.iter().map(|value| value.stored(format)).collect();
+        self.put_stored(field, dtype, shape, layout, &stored);
+    }
+
+    /// Adds an array whose values are rounded already.
+    fn put_stored(
+        &mut self,
+        field: Field,
+        dtype: DType,
+        shape: &[usize],
+        layout: Layout,
+        stored: &[Tracked],
+    ) {
+        let data = stored.iter().map(|value| value.approximate).collect();
+        let value = Tensor { dtype, shape: shape.to_vec(), layout, data };
+        let allowance = stored.iter().map(|value| three_digits_up(value.error)).collect();
+        self.0.insert(field, ExpectedField { value, allowance });
+    }
+
+    fn put_vector(&mut self, field: Field, dtype: DType, values: &[Tracked]) {
+        self.put(field, dtype, &[values.len()], Layout::Contiguous, values);
+    }
+}
+
+/// The bound with three significant decimal digits, rounded up: short to read in
+/// a file, and no smaller than what was derived.
+fn three_digits_up(bound: f64) -> f64 {
+    if bound == 0.0 || !bound.is_finite() {
+        return bound;
+    }
+    let parse = |text: String| text.parse::<f64>().expect("a formatted f64 parses");
+    let nearest = parse(format!("{bound:.2e}"));
+    if nearest >= bound { nearest } else { parse(format!("{:.2e}", bound * 1.005)).max(nearest) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,462 @@
+//! What PyTorch's module does around the arithmetic: which statistics a step
+//! uses, which buffers it updates, and what it refuses.
+
+use rayon::prelude::*;
+
+use super::backward::{self, Gradients};
+use super::channels::{self, Extents};
+use super::double_backward::{self, SecondGradients};
+use super::fold::{self, Channel};
+use super::forward::{self, Normalised, Statistics};
+use super::{Fields, format::Format};
+use crate::allowance::{Precision, Tracked};
+use crate::case::{Case, Fold, Layer, Mode, OutputMask, Pass, Rank, Reset};
+use crate::golden::Expected;
+use crate::outcome::{Field, RefusalKind};
+use crate::tensor::{DType, Layout, Tensor};
+
+/// A parameter or buffer, as exact values with the error an engine may have in them.
+struct Vector {
+    dtype: DType,
+    values: Vec<Tracked>,
+}
+
+impl Vector {
+    fn new(tensor: &Tensor) -> Self {
+        let arithmetic = Precision::of(tensor.dtype).arithmetic;
+        let values = tensor.data.iter().map(|&value| Tracked::exact(value, arithmetic)).collect();
+        Vector { dtype: tensor.dtype, values }
+    }
+
+    fn fill(&mut self, value: f64) {
+        let arithmetic = Precision::of(self.dtype).arithmetic;
+        self.values.fill(Tracked::exact(value, arithmetic));
+    }
+
+    /// Takes new values, rounded to the dtype.
+    fn store(&mut self, values: impl Iterator<Item = Tracked>) {
+        let format = Format::of(self.dtype).expect("the mix of dtypes was checked");
+        self.values = values.map(|value| value.stored(format)).collect();
+    }
+}
+
+/// The layer of a case, as it goes through the script.
+pub(super) struct Module<'a> {
+    layer: &'a Layer,
+    weight: Option<Vector>,
+    bias: Option<Vector>,
+    running_mean: Option<Vector>,
+    running_var: Option<Vector>,
+    num_batches_tracked: Option<i64>,
+}
+
+/// What the checks of a forward pass settle.
+struct Plan {
+    /// `Train` where the batch's statistics are used, `Eval` where the running ones are.
+    statistics: Mode,
+    /// The weight of the new value, where the running statistics are updated.
+    update: Option<f64>,
+}
+
+impl<'a> Module<'a> {
+    pub fn new(case: &'a Case) -> Self {
+        let vector = |tensor: &Option<Tensor>| tensor.as_ref().map(Vector::new);
+        Module {
+            layer: &case.layer,
+            weight: vector(&case.state.weight),
+            bias: vector(&case.state.bias),
+            running_mean: vector(&case.state.running_mean),
+            running_var: vector(&case.state.running_var),
+            num_batches_tracked: case.state.num_batches_tracked,
+        }
+    }
+
+    /// A forward pass, and the backward passes that belong to it. When those run
+    /// does not matter here: they use the statistics of this forward pass.
+    pub fn pass(&mut self, pass: &Pass) -> Expected {
+        let mut fields = Fields::default();
+        let refused = self.forward_and_backward(pass, &mut fields).err();
+        self.finish(fields, refused)
+    }
+
+    fn forward_and_backward(&mut self, pass: &Pass, fields: &mut Fields) -> Result<(), RefusalKind> {
+        let plan = self.check(pass.mode, &pass.input.shape, pass.input.dtype)?;
+        let precision = self.precision(pass.input.dtype);
+        let values = channels::split(&pass.input);
+        let statistics = self.statistics(&plan, &values, precision);
+        self.update(&plan, &statistics, Extents::of(&pass.input.shape).per_channel());
+        let normalised = self.normalise(&values, &statistics, precision);
+        let output = self.affine(&values, &statistics, &normalised);
+        let like_input =
+            |fields: &mut Fields, field, channels| put_like(fields, field, &pass.input, channels);
+        // PyTorch runs forward before it can refuse a backward, but a refused step answers no arrays.
+        check_cotangents(pass)?;
+        like_input(fields, Field::Output, output);
+        if let Some(grad_output) = &pass.grad_output {
+            let grads = self.backward(grad_output, &normalised, plan.statistics);
+            self.put_gradients(pass, grads, fields);
+            if pass.cotangents.is_some() {
+                let seconds = self.double_backward(pass, grad_output, &normalised, plan.statistics);
+                self.put_second_gradients(pass, seconds, fields);
+            }
+        }
+        Ok(())
+    }
+
+    /// The checks of PyTorch's module and functional forms, in their order. The
+    /// counter rises before most of them.
+    fn check(&mut self, mode: Mode, shape: &[usize], dtype: DType) -> Result<Plan, RefusalKind> {
+        if !rank_fits(self.layer.rank, shape.len()) {
+            return Err(RefusalKind::Rank);
+        }
+        let tracking = mode == Mode::Train && self.layer.track_running_stats;
+        let factor = self.count_batch(tracking)?;
+        let buffers = (self.running_mean.is_some(), self.running_var.is_some());
+        let batch_statistics = mode == Mode::Train || buffers == (false, false);
+        if batch_statistics && Extents::of(shape).per_channel() == 1 {
+            return Err(RefusalKind::TooFewValues);
+        }
+        let uses_buffers = tracking || !batch_statistics;
+        if uses_buffers && buffers.0 != buffers.1 {
+            return Err(RefusalKind::RunningStats);
+        }
+        self.check_lengths(shape[1], uses_buffers)?;
+        self.check_dtypes(dtype)?;
+        let eps = self.layer.eps;
+        if (batch_statistics && eps <= 0.0) || eps < 0.0 {
+            return Err(RefusalKind::Eps);
+        }
+        Ok(Plan {
+            statistics: if batch_statistics { Mode::Train } else { Mode::Eval },
+            update: (tracking && buffers.0).then_some(factor),
+        })
+    }
+
+    /// Raises the counter where tracking, and gives the weight of the new value:
+    /// momentum, or for the cumulative average 1/counter; without a counter 0.
+    fn count_batch(&mut self, tracking: bool) -> Result<f64, RefusalKind> {
+        let momentum = self.layer.momentum.map(|m| m.0);
+        let Some(counter) = self.num_batches_tracked.as_mut().filter(|_| tracking) else {
+            return Ok(momentum.unwrap_or(0.0));
+        };
+        *counter += 1;
+        match momentum {
+            Some(momentum) => Ok(momentum),
+            None if *counter == 0 => Err(RefusalKind::CounterZero),
+            None => Ok(1.0 / *counter as f64),
+        }
+    }
+
+    fn check_lengths(&self, channels: usize, uses_buffers: bool) -> Result<(), RefusalKind> {
+        let buffers = [&self.running_mean, &self.running_var].into_iter().filter(|_| uses_buffers);
+        let mut passed = buffers.chain([&self.weight, &self.bias]).flatten();
+        if passed.all(|vector| vector.values.len() == channels) {
+            Ok(())
+        } else {
+            Err(RefusalKind::NumFeatures)
+        }
+    }
+
+    /// One floating-point dtype throughout, or f16 or bf16 input with f32 for all the rest.
+    fn check_dtypes(&self, input: DType) -> Result<(), RefusalKind> {
+        let all = |dtype: DType| self.vectors().all(|vector| vector.dtype == dtype);
+        let low = matches!(input, DType::F16 | DType::Bf16);
+        let allowed = Format::of(input).is_some() && (all(input) || (low && all(DType::F32)));
+        if allowed { Ok(()) } else { Err(RefusalKind::Dtype) }
+    }
+
+    fn vectors(&self) -> impl Iterator<Item = &Vector> {
+        [&self.weight, &self.bias, &self.running_mean, &self.running_var].into_iter().flatten()
+    }
+
+    /// The dtype of parameters, buffers and their gradients.
+    fn parameter_dtype(&self, input: DType) -> DType {
+        self.vectors().next().map_or(input, |vector| vector.dtype)
+    }
+
+    fn precision(&self, input: DType) -> Precision {
+        Precision::of(self.parameter_dtype(input))
+    }
+
+    fn statistics(&self, plan: &Plan, values: &[Vec<f64>], precision: Precision) -> Vec<Statistics> {
+        match (plan.statistics, &self.running_mean, &self.running_var) {
+            (Mode::Eval, Some(mean), Some(var)) => {
+                let pairs = mean.values.iter().zip(&var.values);
+                pairs.map(|(mean, var)| Statistics { mean: mean.clone(), var_biased: var.clone() }).collect()
+            }
+            _ => values.par_iter().map(|x| forward::batch_statistics(x, precision)).collect(),
+        }
+    }
+
+    /// An empty batch leaves the running statistics as they are.
+    fn update(&mut self, plan: &Plan, batch: &[Statistics], n: usize) {
+        let (Some(momentum), Some(mean), Some(var)) =
+            (plan.update, &mut self.running_mean, &mut self.running_var)
+        else {
+            return;
+        };
+        if n == 0 {
+            return;
+        }
+        let update = |old: &Tracked, new: &Tracked| forward::update_running(old, new, momentum);
+        let means: Vec<Tracked> =
+            mean.values.iter().zip(batch).map(|(old, new)| update(old, &new.mean)).collect();
+        let vars: Vec<Tracked> = var
+            .values
+            .iter()
+            .zip(batch)
+            .map(|(old, new)| update(old, &forward::unbiased(&new.var_biased, n)))
+            .collect();
+        mean.store(means.into_iter());
+        var.store(vars.into_iter());
+    }
+
+    fn normalise(
+        &self,
+        values: &[Vec<f64>],
+        statistics: &[Statistics],
+        precision: Precision,
+    ) -> Vec<Normalised> {
+        let eps = self.layer.eps;
+        let pairs = values.par_iter().zip(statistics);
+        pairs
+            .map(|(x, statistics)| {
+                let deviation = forward::deviation(&statistics.var_biased, eps, precision);
+                forward::normalise(x, statistics, deviation)
+            })
+            .collect()
+    }
+
+    fn affine(
+        &self,
+        values: &[Vec<f64>],
+        statistics: &[Statistics],
+        normalised: &[Normalised],
+    ) -> Vec<Vec<Tracked>> {
+        let channel = |c: usize| {
+            let (weight, bias) = (at(&self.weight, c), at(&self.bias, c));
+            forward::affine(&values[c], &statistics[c], &normalised[c], weight, bias)
+        };
+        (0..values.len()).into_par_iter().map(channel).collect()
+    }
+
+    fn backward(&self, grad_output: &Tensor, normalised: &[Normalised], statistics: Mode) -> Vec<Gradients> {
+        let grads = channels::split(grad_output);
+        let channel =
+            |c: usize| backward::backward(&grads[c], &normalised[c], at(&self.weight, c), statistics);
+        (0..grads.len()).into_par_iter().map(channel).collect()
+    }
+
+    fn double_backward(
+        &self,
+        pass: &Pass,
+        grad_output: &Tensor,
+        normalised: &[Normalised],
+        statistics: Mode,
+    ) -> Vec<SecondGradients> {
+        let given = pass.cotangents.clone().unwrap_or_default();
+        let grads = channels::split(grad_output);
+        let inputs = given.grad_input.as_ref().map(channels::split);
+        let channel = |c: usize| {
+            let zeros;
+            let input = match &inputs {
+                Some(inputs) => inputs[c].as_slice(),
+                None => {
+                    zeros = vec![0.0; grads[c].len()];
+                    &zeros
+                }
+            };
+            let scalar = |tensor: &Option<Tensor>| tensor.as_ref().map_or(0.0, |tensor| tensor.data[c]);
+            let weight = if self.weight.is_some() { scalar(&given.grad_weight) } else { 0.0 };
+            let bias = if self.bias.is_some() { scalar(&given.grad_bias) } else { 0.0 };
+            let cotangents = double_backward::Cotangents { input, weight, bias };
+            let weight = at(&self.weight, c);
+            double_backward::double_backward(&cotangents, &grads[c], &normalised[c], weight, statistics)
+        };
+        (0..grads.len()).into_par_iter().map(channel).collect()
+    }
+
+    fn put_gradients(&self, pass: &Pass, grads: Vec<Gradients>, fields: &mut Fields) {
+        let mask = pass.output_mask.unwrap_or(OutputMask { input: true, weight: true, bias: true });
+        let vector =
+            |value: fn(&Gradients) -> &Tracked| grads.iter().map(|g| value(g).clone()).collect::<Vec<_>>();
+        if let (true, Some(weight)) = (mask.weight, &self.weight) {
+            fields.put_vector(Field::GradWeight, weight.dtype, &vector(|g| &g.weight));
+        }
+        if let (true, Some(bias)) = (mask.bias, &self.bias) {
+            fields.put_vector(Field::GradBias, bias.dtype, &vector(|g| &g.bias));
+        }
+        if mask.input {
+            put_like(fields, Field::GradInput, &pass.input, grads.into_iter().map(|g| g.input).collect());
+        }
+    }
+
+    fn put_second_gradients(&self, pass: &Pass, seconds: Vec<SecondGradients>, fields: &mut Fields) {
+        let (mut grad_outputs, mut inputs, mut weights) = (vec![], vec![], vec![]);
+        for second in seconds {
+            grad_outputs.push(second.grad_output);
+            inputs.push(second.input);
+            weights.push(second.weight);
+        }
+        put_like(fields, Field::SecondGradOutput, &pass.input, grad_outputs);
+        put_like(fields, Field::SecondGradInput, &pass.input, inputs);
+        if let Some(weight) = &self.weight {
+            fields.put_vector(Field::SecondGradWeight, weight.dtype, &weights);
+        }
+    }
+
+    /// `reset_running_stats()` does nothing to a layer that does not track.
+    pub fn reset(&mut self, what: Reset) -> Expected {
+        if self.layer.track_running_stats {
+            self.running_mean.iter_mut().for_each(|mean| mean.fill(0.0));
+            self.running_var.iter_mut().for_each(|var| var.fill(1.0));
+            self.num_batches_tracked.iter_mut().for_each(|counter| *counter = 0);
+        }
+        if what == Reset::Parameters {
+            self.weight.iter_mut().for_each(|weight| weight.fill(1.0));
+            self.bias.iter_mut().for_each(|bias| bias.fill(0.0));
+        }
+        let mut fields = Fields::default();
+        for (field, vector) in [(Field::Weight, &self.weight), (Field::Bias, &self.bias)] {
+            if let Some(vector) = vector {
+                fields.put_vector(field, vector.dtype, &vector.values);
+            }
+        }
+        self.finish(fields, None)
+    }
+
+    pub fn fold(&mut self, fold: &Fold) -> Expected {
+        let mut fields = Fields::default();
+        let refused = self.fold_into(fold, &mut fields).err();
+        self.finish(fields, refused)
+    }
+
+    fn fold_into(&self, map: &Fold, fields: &mut Fields) -> Result<(), RefusalKind> {
+        let (Some(mean), Some(var)) = (&self.running_mean, &self.running_var) else {
+            return Err(RefusalKind::RunningStats);
+        };
+        let owners = fold::output_channels(map)?;
+        let out = fold::out_features(map);
+        let bias_fits = map.bias.as_ref().is_none_or(|bias| bias.data.len() == out);
+        if mean.values.len() != out || !bias_fits {
+            return Err(RefusalKind::NumFeatures);
+        }
+        self.check_lengths(out, true)?;
+        self.check_dtypes(map.weight.dtype)?;
+        if self.layer.eps < 0.0 {
+            return Err(RefusalKind::Eps);
+        }
+        let precision = self.precision(map.weight.dtype);
+        let channel = |c: usize| {
+            let deviation = forward::deviation(&var.values[c], self.layer.eps, precision);
+            let one = Tracked::exact(1.0, precision.arithmetic);
+            let scale = at(&self.weight, c).unwrap_or(&one) / &deviation;
+            Channel { scale, mean: mean.values[c].clone(), bias: at(&self.bias, c).cloned() }
+        };
+        let channels: Vec<Channel> = (0..out).map(channel).collect();
+        let dtype = map.weight.dtype;
+        let weight = fold::fold_weight(map, &owners, &channels);
+        fields.put(Field::FoldedWeight, dtype, &map.weight.shape, Layout::Contiguous, &weight);
+        fields.put_vector(Field::FoldedBias, dtype, &fold::fold_bias(map, &channels));
+        Ok(())
+    }
+
+    /// A training forward over the parts joined along N.
+    pub fn merge(&mut self, parts: &[Tensor]) -> Expected {
+        let mut fields = Fields::default();
+        let refused = self.merge_parts(parts, &mut fields).err();
+        self.finish(fields, refused)
+    }
+
+    fn merge_parts(&mut self, parts: &[Tensor], fields: &mut Fields) -> Result<(), RefusalKind> {
+        let whole = join_batches(parts)?;
+        let plan = self.check(Mode::Train, &whole.shape, whole.dtype)?;
+        let precision = self.precision(whole.dtype);
+        let values = channels::split(&whole);
+        let statistics = self.statistics(&plan, &values, precision);
+        self.update(&plan, &statistics, Extents::of(&whole.shape).per_channel());
+        let normalised = self.normalise(&values, &statistics, precision);
+        put_like(fields, Field::Output, &whole, self.affine(&values, &statistics, &normalised));
+        let dtype = self.parameter_dtype(whole.dtype);
+        let vector = |value: fn(&Statistics) -> &Tracked| {
+            statistics.iter().map(|s| value(s).clone()).collect::<Vec<_>>()
+        };
+        fields.put_vector(Field::Mean, dtype, &vector(|s| &s.mean));
+        fields.put_vector(Field::VarBiased, dtype, &vector(|s| &s.var_biased));
+        Ok(())
+    }
+
+    /// Adds the buffers as they now stand. A refused step answers nothing else.
+    fn finish(&self, fields: Fields, refused: Option<RefusalKind>) -> Expected {
+        let mut fields = if refused.is_some() { Fields::default() } else { fields };
+        for (field, vector) in
+            [(Field::RunningMean, &self.running_mean), (Field::RunningVar, &self.running_var)]
+        {
+            // A buffer of a dtype that no step accepts is never changed, and never answered.
+            if let Some(vector) = vector.as_ref().filter(|vector| Format::of(vector.dtype).is_some()) {
+                fields.put_stored(
+                    field,
+                    vector.dtype,
+                    &[vector.values.len()],
+                    Layout::Contiguous,
+                    &vector.values,
+                );
+            }
+        }
+        Expected { fields: fields.0, num_batches_tracked: self.num_batches_tracked, refused }
+    }
+}
+
+fn at(vector: &Option<Vector>, c: usize) -> Option<&Tracked> {
+    vector.as_ref().map(|vector| &vector.values[c])
+}
+
+/// Adds an array of the input's shape, dtype and memory order.
+fn put_like(fields: &mut Fields, field: Field, input: &Tensor, channels: Vec<Vec<Tracked>>) {
+    let values = channels::join(Extents::of(&input.shape), channels);
+    fields.put(field, input.dtype, &input.shape, input.layout.clone(), &values);
+}
+
+fn rank_fits(rank: Rank, dimensions: usize) -> bool {
+    match rank {
+        Rank::One => matches!(dimensions, 2 | 3),
+        Rank::Two => dimensions == 4,
+        Rank::Three => dimensions == 5,
+        Rank::Any => dimensions >= 2,
+    }
+}
+
+/// grad_output and the cotangents must match what they are cotangents of.
+fn check_cotangents(pass: &Pass) -> Result<(), RefusalKind> {
+    let cotangents = pass.cotangents.clone().unwrap_or_default();
+    let channels = [pass.input.shape[1]];
+    let like_input = [&pass.grad_output, &cotangents.grad_input].into_iter().flatten();
+    let like_parameters = [&cotangents.grad_weight, &cotangents.grad_bias].into_iter().flatten();
+    if like_input.clone().any(|tensor| tensor.shape != pass.input.shape)
+        || like_parameters.into_iter().any(|tensor| tensor.shape != channels)
+    {
+        return Err(RefusalKind::Shape);
+    }
+    if like_input.into_iter().any(|tensor| tensor.dtype != pass.input.dtype) {
+        return Err(RefusalKind::Dtype);
+    }
+    Ok(())
+}
+
+/// The parts as one batch.
+fn join_batches(parts: &[Tensor]) -> Result<Tensor, RefusalKind> {
+    let first = parts.first().ok_or(RefusalKind::Shape)?;
+    if first.shape.len() < 2 {
+        return Err(RefusalKind::Rank);
+    }
+    if parts.iter().any(|part| part.shape.get(1..) != first.shape.get(1..)) {
+        return Err(RefusalKind::Shape);
+    }
+    if parts.iter().any(|part| part.dtype != first.dtype) {
+        return Err(RefusalKind::Dtype);
+    }
+    let mut shape = first.shape.clone();
+    shape[0] = parts.iter().map(|part| part.shape[0]).sum();
+    let data = parts.iter().flat_map(|part| part.data.iter().copied()).collect();
+    Ok(Tensor::new(first.dtype, &shape, data))
+}
