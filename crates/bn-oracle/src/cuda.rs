@@ -1,0 +1,68 @@
+//! CUDA, found at run time.
+//!
+//! The program links libtorch's CPU part only. libtorch_cuda.so, where there is
+//! one, must be loaded *before* the first question about CUDA: libtorch asks
+//! once which CUDA functions it has, and keeps the answer. So this module is
+//! the only place that may ask.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::version;
+
+/// The number of CUDA devices that libtorch can use, or in one line why there
+/// is none. Loads libtorch_cuda.so on the first call.
+pub fn devices() -> Result<usize, String> {
+    static FOUND: OnceLock<Result<usize, String>> = OnceLock::new();
+    FOUND.get_or_init(find).clone()
+}
+
+fn find() -> Result<usize, String> {
+    let folder = libtorch_folder().ok_or("the folder of libtorch_cpu.so is not known")?;
+    let library = folder.join("libtorch_cuda.so");
+    if !library.exists() {
+        return Err(format!("libtorch {} was set up without libtorch_cuda.so", version::loaded()));
+    }
+    load(&library)?;
+    match tch::Cuda::device_count() {
+        count if count > 0 => Ok(count as usize),
+        _ => Err("libtorch_cuda.so is loaded, and finds no device".into()),
+    }
+}
+
+/// The folder of the libtorch_cpu.so that this process runs.
+fn libtorch_folder() -> Option<PathBuf> {
+    // SAFETY: all-zero is a valid Dl_info; dladdr reads an address of code that
+    // is loaded and fills the struct, whose name lives as long as the library.
+    let name = unsafe {
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        let address = version::address();
+        if libc::dladdr(address, &mut info) == 0 || info.dli_fname.is_null() {
+            return None;
+        }
+        CStr::from_ptr(info.dli_fname)
+    };
+    Path::new(OsStr::from_bytes(name.to_bytes())).parent().map(Path::to_path_buf)
+}
+
+/// Loads a library for good, with its symbols visible to those already loaded.
+fn load(library: &Path) -> Result<(), String> {
+    let name = CString::new(library.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+    // SAFETY: loading libtorch_cuda.so runs its initialisers, which register its
+    // kernels with the libtorch that is already loaded and have no other
+    // precondition; the handle is never closed. dlerror's text is copied at once.
+    unsafe {
+        if libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL).is_null() {
+            let error = libc::dlerror();
+            let reason = if error.is_null() {
+                "no reason given".into()
+            } else {
+                CStr::from_ptr(error).to_string_lossy()
+            };
+            return Err(format!("libtorch_cuda.so does not load: {reason}"));
+        }
+    }
+    Ok(())
+}
