@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod engine;
 pub mod engines;
 pub mod golden;
+pub mod gradcheck;
 pub mod number;
 pub mod outcome;
 pub mod protocol;

@@ -1,1 +1,3 @@
-//! Engines that come with the suite.
+//! The engines that come with the suite.
+
+pub mod textbook;
