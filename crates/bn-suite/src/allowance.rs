@@ -78,7 +78,7 @@ impl Tracked {
 
     /// A value that every engine holds exactly: an input, a parameter, a count.
     pub fn exact(value: f64, arithmetic: Format) -> Self {
-        Tracked::new(Real::from(value), 0.0, arithmetic)
+        Tracked { value: Real::from(value), error: 0.0, approximate: value, arithmetic }
     }
 
     /// A setting given in f64 that an engine may hold in its arithmetic: eps, momentum.
@@ -127,7 +127,8 @@ impl Tracked {
         let rounded = format.round(&self.value);
         let unmoved = self.error == 0.0 && Real::from(rounded) == self.value;
         let error = if unmoved { 0.0 } else { self.error + format.ulp(self.magnitude()) };
-        Tracked::new(Real::from(rounded), error, self.arithmetic)
+        let error = if rounded.is_finite() { error } else { 0.0 };
+        Tracked { value: Real::from(rounded), error, approximate: rounded, arithmetic: self.arithmetic }
     }
 }
 

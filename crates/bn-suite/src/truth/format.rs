@@ -4,8 +4,8 @@
 //! Written out, because the ready-made conversions are not to be trusted at the
 //! edges (subnormals, and f16 and bf16 reached by way of f64, which rounds twice).
 
-use dashu_base::{BitTest, UnsignedAbs};
-use dashu_int::UBig;
+use dashu_base::Sign;
+use dashu_int::Word;
 
 use super::real::{Finite, Real};
 use crate::tensor::DType;
@@ -80,37 +80,55 @@ impl Format {
     /// x's magnitude and no finer than the subnormals; m·2^(e−q) is rounded to an
     /// integer by its first dropped bit and whether any bit below it is set.
     fn round_finite(self, x: &Finite) -> f64 {
-        let significand = x.repr().significand();
-        if significand.is_zero() {
+        let (sign, words) = x.repr().significand().as_sign_words();
+        let bits = bit_length(words);
+        if bits == 0 {
             return 0.0;
         }
-        let negative = x.repr().sign() == dashu_base::Sign::Negative;
-        let magnitude: UBig = significand.unsigned_abs();
         let exponent = x.repr().exponent() as i64;
-        let leading = exponent + magnitude.bit_len() as i64 - 1;
+        let leading = exponent + bits - 1;
         let quantum = (leading - self.precision + 1).max(self.min_exponent - self.precision + 1);
-        let integer = round_shift(&magnitude, exponent - quantum);
+        let integer = round_shift(words, exponent - quantum);
         let rounded_leading = quantum + (64 - i64::from(integer.leading_zeros())) - 1;
         let value =
             if rounded_leading > self.max_exponent { f64::INFINITY } else { compose(integer, quantum) };
-        if negative { -value } else { value }
+        if sign == Sign::Negative { -value } else { value }
     }
 }
 
-/// magnitude·2^shift as an integer, to nearest, ties to even.
-fn round_shift(magnitude: &UBig, shift: i64) -> u64 {
+const WORD_BITS: i64 = Word::BITS as i64;
+
+/// The number of bits of a magnitude in little-endian words without leading zero words.
+fn bit_length(words: &[Word]) -> i64 {
+    words.last().map_or(0, |top| words.len() as i64 * WORD_BITS - i64::from(top.leading_zeros()))
+}
+
+/// magnitude·2^shift as an integer of at most 53 bits, to nearest, ties to even.
+fn round_shift(magnitude: &[Word], shift: i64) -> u64 {
     if shift >= 0 {
-        return low_word(&(magnitude << shift as usize));
+        return bits_from(magnitude, 0) << shift;
     }
-    let dropped = (-shift) as usize;
-    let kept = low_word(&(magnitude >> dropped));
-    let half = magnitude.bit(dropped - 1);
-    let below = magnitude.trailing_zeros().is_some_and(|zeros| zeros < dropped - 1);
-    kept + u64::from(half && (below || kept & 1 == 1))
+    let dropped = -shift;
+    let kept = bits_from(magnitude, dropped);
+    let half = bits_from(magnitude, dropped - 1) & 1 == 1;
+    kept + u64::from(half && (kept & 1 == 1 || any_bit_below(magnitude, dropped - 1)))
 }
 
-fn low_word(n: &UBig) -> u64 {
-    u64::try_from(n).expect("at most precision bits remain")
+/// The 64 bits of the magnitude from position `from` up.
+fn bits_from(magnitude: &[Word], from: i64) -> u64 {
+    let (word, bit) = ((from / WORD_BITS) as usize, from % WORD_BITS);
+    let at = |index: usize| magnitude.get(index).map_or(0, |&word| u128::from(word));
+    let window = at(word)
+        | at(word + 1) << WORD_BITS
+        | if WORD_BITS < 64 { at(word + 2) << (2 * WORD_BITS) } else { 0 };
+    (window >> bit) as u64
+}
+
+/// Whether any bit under position `end` is set.
+fn any_bit_below(magnitude: &[Word], end: i64) -> bool {
+    let (word, bit) = ((end / WORD_BITS) as usize, end % WORD_BITS);
+    let whole = magnitude.iter().take(word).any(|&word| word != 0);
+    whole || magnitude.get(word).is_some_and(|&word| word & ((1 << bit) - 1) != 0)
 }
 
 /// integer·2^exponent, which must be an f64 value.
