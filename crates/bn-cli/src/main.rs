@@ -1,2 +1,74 @@
-//! The suite's command.
-fn main() {}
+//! `bn`: the suite's command.
+//!
+//! | | |
+//! |---|---|
+//! | `bn check` | does an engine compute batch norm? (`bn` alone is this, with our own engine) |
+//! | `bn run CASE` | the same for one case, element by element: the reproduction of a failure |
+//! | `bn list`, `bn show CASE` | what the suite asks |
+//! | `bn bless` | writes the fixtures; `bn bless --check` says whether they are up to date |
+//!
+//! Exit status: 0 when nothing failed, 1 when something did, 2 when the question
+//! itself was wrong (usage, unreadable fixtures, an engine that does not start).
+
+mod commands;
+mod engine;
+mod names;
+mod progress;
+mod selection;
+mod style;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The conformance suite for batch normalization.
+#[derive(Parser)]
+#[command(name = "bn", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    check: commands::check::Arguments,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks an engine against the truth (the default).
+    Check(commands::check::Arguments),
+    /// Writes the golden fixtures from the catalogue and the truth.
+    Bless(commands::bless::Arguments),
+    /// Lists the cases of the catalogue.
+    List(commands::list::Arguments),
+    /// Shows one case with its expected answer.
+    Show(commands::show::Arguments),
+    /// Runs one case and shows the answer beside the truth.
+    Run(commands::run::Arguments),
+}
+
+fn main() -> ExitCode {
+    let Cli { command, check } = Cli::parse();
+    let outcome = match command.unwrap_or(Command::Check(check)) {
+        Command::Check(arguments) => commands::check::run(&arguments),
+        Command::Bless(arguments) => commands::bless::run(&arguments),
+        Command::List(arguments) => commands::list::run(&arguments),
+        Command::Show(arguments) => commands::show::run(&arguments),
+        Command::Run(arguments) => commands::run::run(&arguments),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        // A reader that has seen enough, such as `head`, is no fault.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("{}: {error:#}", style::bad("error"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind)
+    };
+    error.chain().any(|cause| io(cause) == Some(std::io::ErrorKind::BrokenPipe))
+}

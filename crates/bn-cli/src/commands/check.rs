@@ -1,0 +1,132 @@
+//! `bn check`: asks an engine every case and sums up.
+
+mod junit;
+
+use std::io::Write;
+
+use anyhow::Result;
+use bn_suite::check::{CaseReport, Verdict};
+use bn_suite::fixtures;
+use bn_suite::report::{Counts, Report, WorstOf};
+use clap::{Args, ValueEnum};
+
+use crate::engine::EngineArguments;
+use crate::selection::{self, FixturesArgument};
+use crate::{progress, style};
+
+/// So many failed cases are shown in full; the others by name.
+const SHOWN: usize = 10;
+
+/// What `bn check` takes.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    engine: EngineArguments,
+    /// Only the cases of this group
+    #[arg(long, value_name = "G")]
+    group: Option<String>,
+    /// Only this case
+    #[arg(long, value_name = "NAME")]
+    case: Option<String>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    #[command(flatten)]
+    fixtures: FixturesArgument,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Junit,
+}
+
+/// Checks, prints, and says whether nothing failed.
+pub fn run(arguments: &Arguments) -> Result<bool> {
+    let mut engine = arguments.engine.open()?;
+    let goldens =
+        selection::select(arguments.group.as_deref(), arguments.case.as_deref(), &arguments.fixtures)?;
+    let replay = arguments.engine.replay(arguments.fixtures.fixtures.as_deref());
+    let bar = progress::bar(goldens.len(), "checking");
+    let cases = engine.check(&goldens, &replay, || bar.inc(1));
+    bar.finish_and_clear();
+    let report = Report::new(&engine.about(), &cases);
+    let mut out = anstream::stdout();
+    match arguments.format {
+        Format::Table => write_table(&mut out, &report, &cases)?,
+        Format::Json => write!(out, "{}", fixtures::pretty(&serde_json::to_value(&report)?))?,
+        Format::Junit => junit::write(&mut out, &report, &cases)?,
+    }
+    Ok(report.counts.failed == 0)
+}
+
+fn write_table(out: &mut impl Write, report: &Report, cases: &[CaseReport]) -> Result<()> {
+    let head = ["group", "cases", "passed", "failed", "unsupported", "disputed", "worst ratio", "at"];
+    let row = |name: &str, counts: &Counts, worst: &Option<WorstOf>| {
+        let Counts { cases, passed, failed, unsupported, disputed } = *counts;
+        let mut row = vec![name.to_owned()];
+        row.extend([cases, passed, failed, unsupported, disputed].map(|count| count.to_string()));
+        row.extend(worst_cells(worst));
+        row
+    };
+    let rows = report.groups.iter().map(|group| row(&group.name, &group.counts, &group.worst)).collect();
+    writeln!(out, "{}", style::table(&head, rows, 1..7))?;
+    write_unsupported(out, report)?;
+    for disputed in &report.disputed_cases {
+        writeln!(out, "{} {}: {}", style::doubtful("disputed"), disputed.case, disputed.note)?;
+    }
+    write_failures(out, cases)?;
+    write_summary(out, report)
+}
+
+/// The worst ratio and its place, without the group, which stands in the same row.
+fn worst_cells(worst: &Option<WorstOf>) -> [String; 2] {
+    let Some(WorstOf { case, place }) = worst else { return [String::new(), String::new()] };
+    let short = case.split_once('/').map_or(case.as_str(), |(_, short)| short);
+    [format!("{:.3}", place.ratio), format!("{short}, step {}, {}[{}]", place.step, place.field, place.index)]
+}
+
+/// What was not tested: how many cases need each capability that is not claimed.
+fn write_unsupported(out: &mut impl Write, report: &Report) -> Result<()> {
+    let mut needs: std::collections::BTreeMap<&str, usize> = Default::default();
+    for capability in report.unsupported_cases.iter().flat_map(|entry| &entry.missing) {
+        *needs.entry(capability).or_default() += 1;
+    }
+    if !needs.is_empty() {
+        let needs: Vec<String> = needs.iter().map(|(name, count)| format!("{name} ({count})")).collect();
+        let count = report.unsupported_cases.len();
+        writeln!(out, "{} {count} cases, which need: {}", style::doubtful("not asked"), needs.join(", "))?;
+    }
+    Ok(())
+}
+
+fn write_failures(out: &mut impl Write, cases: &[CaseReport]) -> Result<()> {
+    let failed: Vec<&CaseReport> =
+        cases.iter().filter(|case| matches!(case.verdict, Verdict::Failed { .. })).collect();
+    for case in failed.iter().take(SHOWN) {
+        let text = case.to_string();
+        writeln!(out, "\n{}{}", style::bad("FAILED"), text.strip_prefix("FAILED").unwrap_or(&text))?;
+    }
+    if failed.len() > SHOWN {
+        writeln!(out, "\nfailed too (--format json tells all about them):")?;
+        for case in &failed[SHOWN..] {
+            writeln!(out, "  {}", case.case)?;
+        }
+    }
+    if !failed.is_empty() {
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn write_summary(out: &mut impl Write, report: &Report) -> Result<()> {
+    let Counts { cases, passed, failed, unsupported, disputed } = report.counts;
+    let engine = format!("{} {}", report.engine.name, report.engine.version);
+    let failed = if failed == 0 { style::good("0 failed") } else { style::bad(format!("{failed} failed")) };
+    writeln!(
+        out,
+        "{engine}: {cases} cases: {passed} passed, {failed}, {unsupported} unsupported, {disputed} disputed"
+    )?;
+    Ok(())
+}

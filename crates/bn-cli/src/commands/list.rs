@@ -1,0 +1,42 @@
+//! `bn list`: the cases of the catalogue.
+
+use std::io::Write;
+
+use anyhow::Result;
+use bn_suite::catalogue;
+use clap::Args;
+
+use crate::{selection, style};
+
+/// What `bn list` takes.
+#[derive(Args)]
+pub struct Arguments {
+    /// Only the cases of this group
+    #[arg(long, value_name = "G")]
+    group: Option<String>,
+}
+
+/// Prints one row per case.
+pub fn run(arguments: &Arguments) -> Result<bool> {
+    let entries = catalogue::all();
+    if let Some(group) = &arguments.group {
+        selection::known_group(group, entries.iter().map(|entry| entry.case.group()))?;
+    }
+    let is_wanted = |group: &str| arguments.group.as_ref().is_none_or(|wanted| wanted == group);
+    let mut rows = Vec::new();
+    for entry in entries.iter().filter(|entry| is_wanted(entry.case.group())) {
+        let mut note = entry.case.note.clone();
+        if !entry.stored {
+            note.push_str(" (generated, not stored)");
+        }
+        if let Some(dispute) = &entry.disputed {
+            note.push_str(&format!(" (disputed for {})", dispute.engine));
+        }
+        rows.push(vec![entry.case.name.clone(), entry.case.steps.len().to_string(), note]);
+    }
+    let count = rows.len();
+    let mut out = anstream::stdout();
+    writeln!(out, "{}", style::table(&["case", "steps", "what a failure means"], rows, 1..2))?;
+    writeln!(out, "{count} cases; `bn show CASE` shows one")?;
+    Ok(true)
+}

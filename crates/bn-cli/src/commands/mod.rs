@@ -1,0 +1,7 @@
+//! One file per subcommand. Each gives true when nothing failed.
+
+pub mod bless;
+pub mod check;
+pub mod list;
+pub mod run;
+pub mod show;

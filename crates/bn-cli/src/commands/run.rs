@@ -1,0 +1,131 @@
+//! `bn run CASE`: one case, its answer beside the truth, element by element.
+
+use std::io::Write;
+
+use anyhow::Result;
+use bn_suite::check::{self, Difference, Verdict, decimal, multi_index};
+use bn_suite::engine::Engine;
+use bn_suite::golden::{ExpectedField, Golden};
+use bn_suite::outcome::{Field, Outcome};
+use bn_suite::protocol;
+use bn_suite::tensor::Tensor;
+use clap::Args;
+
+use super::show::describe;
+use crate::engine::EngineArguments;
+use crate::selection::{self, FixturesArgument};
+use crate::style;
+
+/// What `bn run` takes.
+#[derive(Args)]
+pub struct Arguments {
+    /// The case's name
+    case: String,
+    #[command(flatten)]
+    engine: EngineArguments,
+    /// So many wrong elements of an array are shown
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    rows: usize,
+    #[command(flatten)]
+    fixtures: FixturesArgument,
+}
+
+/// Runs, prints, and says whether the case did not fail.
+pub fn run(arguments: &Arguments) -> Result<bool> {
+    let mut engine = arguments.engine.open()?.into_engine();
+    let golden = selection::select_one(&arguments.case, &arguments.fixtures)?;
+    let replay = arguments.engine.replay(arguments.fixtures.fixtures.as_deref());
+    let mut kept = Keeper { engine: engine.as_mut(), answer: None };
+    let report = check::check(&golden, &mut kept, &replay);
+    let mut out = anstream::stdout();
+    if let Some(outcomes) = &kept.answer {
+        write_answer(&mut out, &golden, outcomes, arguments.rows)?;
+    }
+    let failed = matches!(report.verdict, Verdict::Failed { .. });
+    let text = report.to_string();
+    let (word, rest) = text.split_once(' ').unwrap_or((&text, ""));
+    let word = match report.verdict {
+        Verdict::Passed { .. } => style::good(word),
+        Verdict::Failed { .. } => style::bad(word),
+        Verdict::Unsupported { .. } | Verdict::Disputed { .. } => style::doubtful(word),
+    };
+    writeln!(out, "{word} {rest}")?;
+    Ok(!failed)
+}
+
+/// Passes everything on to an engine, and keeps what it answered.
+struct Keeper<'a> {
+    engine: &'a mut dyn Engine,
+    answer: Option<Vec<Outcome>>,
+}
+
+impl Engine for Keeper<'_> {
+    fn about(&self) -> &bn_suite::engine::About {
+        self.engine.about()
+    }
+
+    fn run(&mut self, case: &bn_suite::case::Case) -> Result<Vec<Outcome>, bn_suite::engine::EngineError> {
+        let answer = protocol::run_caught(self.engine, case);
+        self.answer = answer.as_ref().ok().cloned();
+        answer
+    }
+}
+
+fn write_answer(out: &mut impl Write, golden: &Golden, outcomes: &[Outcome], limit: usize) -> Result<()> {
+    let steps = golden.case.steps.iter().zip(&golden.expected).zip(outcomes);
+    for (at, ((step, expected), got)) in steps.enumerate() {
+        writeln!(out, "step {at}: {}", describe(step))?;
+        if let Some(refusal) = &got.refused {
+            writeln!(out, "  refused ({}): {}", refusal.kind.name(), refusal.message)?;
+        }
+        let mut rows = Vec::new();
+        for (&field, expected) in &expected.fields {
+            match got.fields.get(&field) {
+                Some(got) if got.shape == expected.value.shape && got.problem().is_none() => {
+                    rows.extend(field_rows(field, expected, got, limit));
+                }
+                // The verdict below says what is wrong with its form.
+                _ => rows.push(vec![field.name().into(), String::new(), "not comparable".into()]),
+            }
+        }
+        let count = |count: Option<i64>| count.map_or("none".into(), |count| count.to_string());
+        if (expected.num_batches_tracked, got.num_batches_tracked) != (None, None) {
+            let (expected, got) = (count(expected.num_batches_tracked), count(got.num_batches_tracked));
+            rows.push(vec!["num_batches_tracked".into(), String::new(), got, expected]);
+        }
+        let head = ["field", "element", "got", "expected", "allowance", "ratio"];
+        writeln!(out, "{}\n", style::table(&head, rows, 2..6))?;
+    }
+    Ok(())
+}
+
+/// The wrong elements, at most `limit`; or, where all are right, the one that
+/// comes closest to its allowance.
+fn field_rows(field: Field, expected: &ExpectedField, got: &Tensor, limit: usize) -> Vec<Vec<String>> {
+    let row = |difference: Difference| {
+        let Difference { index, got: value, expected: truth, allowance } = difference;
+        vec![
+            field.name().into(),
+            format!("{:?}", multi_index(index, &got.shape)),
+            decimal(got.dtype, value),
+            decimal(expected.value.dtype, truth),
+            format!("{allowance:.2e}"),
+            format!("{:.3}", difference.ratio()),
+        ]
+    };
+    let all = || check::differences(expected, got);
+    let wrong: Vec<Difference> = all().filter(|difference| !difference.is_right()).collect();
+    if wrong.is_empty() {
+        let worst = all().reduce(|worst, next| if next.ratio() > worst.ratio() { next } else { worst });
+        return match worst {
+            Some(worst) => vec![row(worst)],
+            None => vec![vec![field.name().into(), "empty".into()]],
+        };
+    }
+    let more = wrong.len().saturating_sub(limit);
+    let mut rows: Vec<Vec<String>> = wrong.into_iter().take(limit).map(row).collect();
+    if more > 0 {
+        rows.push(vec![field.name().into(), format!("{more} more wrong")]);
+    }
+    rows
+}

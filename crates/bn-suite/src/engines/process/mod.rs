@@ -1,0 +1,153 @@
+//! An engine that is another program, asked over the protocol of
+//! [`crate::protocol`].
+//!
+//! The program is not trusted to behave. Whatever it does with a case — end,
+//! hang, write garbage, write too much or too often — fails that case and no
+//! other: it is killed, started anew, and asked the next one. After each answer
+//! it is greeted again, and must answer that greeting next: so a second line for
+//! one case, or an end just after the answer, is blamed on the case it belongs to.
+
+mod program;
+
+use std::time::Duration;
+
+use crate::case::Case;
+use crate::engine::{About, Engine, EngineError};
+use crate::outcome::Outcome;
+use crate::protocol::{Answer, Request, VERSION};
+use program::{Line, Program};
+
+/// After so many starts in a row that failed, the program is not started again:
+/// each may cost a whole timeout.
+const FAILED_STARTS: u32 = 3;
+
+/// What a program may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long it may think about one request.
+    pub timeout: Duration,
+    /// How many bytes one answer may have.
+    pub line: usize,
+}
+
+impl Default for Limits {
+    /// A minute, and 256 MiB: twenty times the longest answer that a case of the
+    /// catalogue asks for.
+    fn default() -> Self {
+        Limits { timeout: Duration::from_secs(60), line: 256 << 20 }
+    }
+}
+
+/// A program as an engine.
+pub struct ProcessEngine {
+    command: Vec<String>,
+    limits: Limits,
+    about: About,
+    program: Option<Program>,
+    failed_starts: u32,
+}
+
+impl ProcessEngine {
+    /// Starts `command`, split as a shell splits words, and greets it.
+    pub fn start(command: &str, limits: Limits) -> Result<Self, EngineError> {
+        let command = shell_words::split(command)
+            .map_err(|error| EngineError::NotStarted(format!("{command:?}: {error}")))?;
+        Self::start_words(command, limits)
+    }
+
+    /// Starts a program given as words: its name, then its arguments.
+    pub fn start_words(command: Vec<String>, limits: Limits) -> Result<Self, EngineError> {
+        let (program, about) = greet_anew(&command, limits)?;
+        Ok(ProcessEngine { command, limits, about, program: Some(program), failed_starts: 0 })
+    }
+
+    /// The running program, started anew if the last one is gone.
+    fn program(&mut self) -> Result<&mut Program, EngineError> {
+        if self.program.is_none() {
+            if self.failed_starts >= FAILED_STARTS {
+                let why =
+                    format!("{:?} failed to start {FAILED_STARTS} times in a row", self.command.join(" "));
+                return Err(EngineError::NotStarted(why));
+            }
+            self.failed_starts += 1;
+            let (program, about) = greet_anew(&self.command, self.limits)?;
+            if about != self.about {
+                let why = "started anew, it gives another name, version or claims than at first".into();
+                return Err(EngineError::NotStarted(why));
+            }
+            self.failed_starts = 0;
+            self.program = Some(program);
+        }
+        self.program.as_mut().ok_or_else(|| EngineError::NotStarted("no program".into()))
+    }
+
+    fn ask(&mut self, case: &Case) -> Result<Result<Vec<Outcome>, EngineError>, EngineError> {
+        let limits = self.limits;
+        let program = self.program()?;
+        let answer = match exchange(program, &Request::Run(Box::new(case.clone())), limits)? {
+            Answer::Outcomes(outcomes) => Ok(outcomes),
+            Answer::Unsupported(why) => Err(EngineError::Unsupported(why)),
+            Answer::Error(what) => Err(EngineError::Crashed(format!("its own words: {what}"))),
+            Answer::Hello(_) => return Err(EngineError::Malformed("`hello` in answer to `run`".into())),
+        };
+        greet(program, limits).map_err(|error| match error {
+            EngineError::Malformed(what) => EngineError::Malformed(format!(
+                "the line after its answer must answer the next `hello`, since each request has one answer: {what}"
+            )),
+            other => other,
+        })?;
+        Ok(answer)
+    }
+}
+
+impl Engine for ProcessEngine {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn run(&mut self, case: &Case) -> Result<Vec<Outcome>, EngineError> {
+        // The outer error is the program's misconduct: it is not asked again.
+        self.ask(case).unwrap_or_else(|misconduct| {
+            self.program = None;
+            Err(misconduct)
+        })
+    }
+}
+
+fn greet_anew(command: &[String], limits: Limits) -> Result<(Program, About), EngineError> {
+    let mut program = Program::start(command, limits.line)?;
+    match greet(&mut program, limits) {
+        Ok(about) => Ok((program, about)),
+        Err(error) => {
+            Err(EngineError::NotStarted(format!("{:?}, asked `hello`: {error}", command.join(" "))))
+        }
+    }
+}
+
+fn greet(program: &mut Program, limits: Limits) -> Result<About, EngineError> {
+    match exchange(program, &Request::Hello { protocol: VERSION }, limits)? {
+        Answer::Hello(about) => Ok(about),
+        Answer::Error(what) => Err(EngineError::Malformed(format!("an error in answer to `hello`: {what}"))),
+        Answer::Outcomes(_) => Err(EngineError::Malformed("`outcomes` in answer to `hello`".into())),
+        Answer::Unsupported(_) => Err(EngineError::Malformed("`unsupported` in answer to `hello`".into())),
+    }
+}
+
+/// One request, one answer.
+fn exchange(program: &mut Program, request: &Request, limits: Limits) -> Result<Answer, EngineError> {
+    program.send(request)?;
+    let line = match program.receive(limits.timeout) {
+        Line::Whole(line) => line,
+        Line::TooLong => {
+            return Err(EngineError::Malformed(format!("a line of more than {} bytes", limits.line)));
+        }
+        Line::Late => return Err(EngineError::TimedOut { seconds: limits.timeout.as_secs().max(1) }),
+        Line::End { partial } => return Err(EngineError::Crashed(program.obituary(&partial))),
+    };
+    let text = std::str::from_utf8(&line).map_err(|_| malformed("not UTF-8", &line))?;
+    serde_json::from_str(text).map_err(|error| malformed(&error.to_string(), &line))
+}
+
+fn malformed(why: &str, line: &[u8]) -> EngineError {
+    EngineError::Malformed(format!("{why}, in the line {}", program::excerpt(line)))
+}
