@@ -82,7 +82,10 @@ fn the_gradient_of_evaluation_is_not_that_of_training() {
 fn modes_may_alternate() {
     let mut case = eval_case(&[4, 3]);
     let step = |mode, seed| {
-        Step::BatchNorm(Box::new(Pass::forward(mode, Tensor::new(DType::F64, &[4, 3], values(seed, 12, 2.0)))))
+        Step::BatchNorm(Box::new(Pass::forward(
+            mode,
+            Tensor::new(DType::F64, &[4, 3], values(seed, 12, 2.0)),
+        )))
     };
     case.steps = [(Mode::Train, 1), (Mode::Train, 2), (Mode::Eval, 3), (Mode::Train, 4), (Mode::Eval, 3)]
         .map(|(mode, seed)| step(mode, seed))
@@ -95,7 +98,10 @@ fn modes_may_alternate() {
             for (field, expected) in &expected.fields {
                 let pairs = got.fields[field].data.iter().zip(&expected.value.data).zip(&expected.allowance);
                 for ((got, right), allowance) in pairs {
-                    assert!((got - right).abs() <= *allowance, "{name}, step {step}, {field}: {got} for {right}");
+                    assert!(
+                        (got - right).abs() <= *allowance,
+                        "{name}, step {step}, {field}: {got} for {right}"
+                    );
                 }
             }
         }

@@ -20,7 +20,11 @@ fn first_and_second_gradients_are_those_of_the_engines_own_forward_pass() {
                 for affine in AFFINE {
                     let case = gradient_case(shape, mode, affine, Layout::Contiguous);
                     for order in [Order::First, Order::Second] {
-                        let checked = vacuous_only_where_zero(gradcheck(engine.as_mut(), &case, 0, order), mode, affine);
+                        let checked = vacuous_only_where_zero(
+                            gradcheck(engine.as_mut(), &case, 0, order),
+                            mode,
+                            affine,
+                        );
                         checked.unwrap_or_else(|error| panic!("{name}: {error}"));
                     }
                 }
@@ -36,7 +40,11 @@ fn vacuous_only_where_zero<T>(
     affine: (bool, bool),
 ) -> Result<(), GradcheckError> {
     match result {
-        Err(GradcheckError::Vacuous { field: Field::SecondGradInput, .. }) if mode == Mode::Eval && !affine.0 => Ok(()),
+        Err(GradcheckError::Vacuous { field: Field::SecondGradInput, .. })
+            if mode == Mode::Eval && !affine.0 =>
+        {
+            Ok(())
+        }
         other => other.map(|_| ()),
     }
 }
@@ -47,7 +55,8 @@ fn evaluation_without_running_statistics_differentiates_the_batch_statistics() {
     (case.state.running_mean, case.state.running_var, case.state.num_batches_tracked) = (None, None, None);
     for name in ENGINES {
         for order in [Order::First, Order::Second] {
-            gradcheck(engine(name).as_mut(), &case, 0, order).unwrap_or_else(|error| panic!("{name}: {error}"));
+            gradcheck(engine(name).as_mut(), &case, 0, order)
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
 }
@@ -59,7 +68,8 @@ fn other_memory_orders_have_the_same_gradients() {
         let case = gradient_case(&[2, 3, 2, 3], Mode::Train, (true, true), layout);
         for name in ENGINES {
             for order in [Order::First, Order::Second] {
-                gradcheck(engine(name).as_mut(), &case, 0, order).unwrap_or_else(|error| panic!("{name}: {error}"));
+                gradcheck(engine(name).as_mut(), &case, 0, order)
+                    .unwrap_or_else(|error| panic!("{name}: {error}"));
             }
         }
     }
