@@ -83,6 +83,9 @@ fn write_table(out: &mut impl Write, report: &Report, cases: &[CaseReport]) -> R
 /// The worst ratio and its place, without the group, which stands in the same row.
 fn worst_cells(worst: &Option<WorstOf>) -> [String; 2] {
     let Some(WorstOf { case, place }) = worst else { return [String::new(), String::new()] };
+    if place.ratio == 0.0 {
+        return ["0".into(), "every element exact".into()];
+    }
     let short = case.split_once('/').map_or(case.as_str(), |(_, short)| short);
     [format!("{:.3}", place.ratio), format!("{short}, step {}, {}[{}]", place.step, place.field, place.index)]
 }
