@@ -1,0 +1,182 @@
+//! y = (x − mean)/√(var + eps)·weight + bias, per channel.
+//!
+//! Everything between the loads and the stores is f64, in this order:
+//!
+//! ```text
+//! invstd = 1/√(var + eps)
+//! y      = ((x − mean_hi) − mean_lo)·(invstd·weight) + bias
+//! ```
+//!
+//! Subtracting before scaling keeps the error relative to the deviation from the
+//! mean. The shorter x·a + (bias − mean·a), with a = invstd·weight, would round
+//! at the size of mean·a, which is what makes it lose digits at large means.
+//!
+//! These functions are arithmetic only: they check shapes, but take any eps and
+//! any count, as PyTorch's native operators do. [`crate::BatchNorm`] refuses
+//! what PyTorch's modules refuse.
+
+use std::ops::Range;
+
+use ndarray::{ArrayView1, ArrayViewD, ArrayViewMutD};
+
+use crate::config::Rank;
+use crate::dtype::{Element, MixesWith};
+use crate::error::Error;
+use crate::layout::{BLANK, Sink, Source, Tile, Walk, check_shape};
+use crate::moments::{Moments, measure};
+use crate::state::check_length;
+use crate::sum::Pair;
+
+/// γ and β, where present; 1 and 0 where not.
+#[derive(Clone, Copy, Debug)]
+pub struct Affine<'a, P> {
+    /// γ, of length C.
+    pub weight: Option<ArrayView1<'a, P>>,
+    /// β, of length C.
+    pub bias: Option<ArrayView1<'a, P>>,
+}
+
+impl<P: Element> Affine<'_, P> {
+    fn check(&self, channels: usize) -> Result<(), Error> {
+        check_length("weight", channels, self.weight)?;
+        check_length("bias", channels, self.bias)
+    }
+}
+
+/// Element c of a parameter, or what stands for an absent one.
+pub(crate) fn at<P: Element>(parameter: Option<ArrayView1<'_, P>>, c: usize, absent: f64) -> f64 {
+    parameter.map_or(absent, |parameter| parameter[c].to_f64())
+}
+
+/// What a channel is normalised by: mean and 1/√(var + eps), both in more than
+/// the input's precision.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Statistics {
+    /// As [`Moments::scale`]: deviations are scale·x − mean.
+    scale: f64,
+    mean: Pair,
+    /// 1/√(var + eps) of the scaled values.
+    scaled_invstd: f64,
+}
+
+impl Statistics {
+    /// From the batch: its mean and its biased variance.
+    pub fn from_moments(moments: &Moments, eps: f64) -> Self {
+        let Moments { count, scale, mean, m2 } = *moments;
+        let var_biased = m2 / count as f64;
+        Statistics { scale, mean, scaled_invstd: 1.0 / (var_biased + eps * scale * scale).sqrt() }
+    }
+
+    /// From the running statistics of a channel.
+    pub fn from_running(mean: f64, var: f64, eps: f64) -> Self {
+        let mean = Pair { hi: mean, lo: 0.0 };
+        Statistics { scale: 1.0, mean, scaled_invstd: 1.0 / (var + eps).sqrt() }
+    }
+
+    /// The mean.
+    pub fn mean(&self) -> f64 {
+        self.mean.value() / self.scale
+    }
+
+    /// 1/√(var + eps).
+    pub fn invstd(&self) -> f64 {
+        self.scaled_invstd * self.scale
+    }
+
+    /// x − mean, up to the scale.
+    pub(crate) fn deviation(&self, x: f64) -> f64 {
+        (x * self.scale - self.mean.hi) - self.mean.lo
+    }
+
+    /// What makes x̂ of a [`Self::deviation`].
+    pub(crate) fn per_deviation(&self) -> f64 {
+        self.scaled_invstd
+    }
+}
+
+/// A training forward pass: measures every channel of `input`, and normalises by
+/// what it measured, channel after channel, so that the second reading of a
+/// channel finds it in the cache.
+///
+/// `input` and `output` are (N, C, *) of one shape and any strides; `moments` and
+/// `statistics` have length C and receive what was measured.
+///
+/// # Errors
+/// [`Error::Rank`], [`Error::Shape`], [`Error::NumFeatures`]; then nothing was written.
+pub fn forward_train_into<T: MixesWith<P>, P: Element>(
+    input: ArrayViewD<'_, T>,
+    affine: Affine<'_, P>,
+    eps: f64,
+    mut output: ArrayViewMutD<'_, T>,
+    moments: &mut [Moments],
+    statistics: &mut [Statistics],
+) -> Result<(), Error> {
+    check(&input, &affine, &output, statistics)?;
+    check_shape("moments", &[input.shape()[1]], &[moments.len()])?;
+    let (walk, source, mut sink, mut tile) =
+        (Walk::over(&input), Source::new(&input), Sink::new(&mut output), BLANK);
+    for group in walk.groups() {
+        measure(&walk, &source, &group, &mut tile, &mut moments[group.clone()]);
+        for c in group.clone() {
+            statistics[c] = Statistics::from_moments(&moments[c], eps);
+        }
+        normalize_group(&walk, &source, &group, statistics, affine, &mut tile, &mut sink);
+    }
+    Ok(())
+}
+
+/// Normalises by given statistics: an evaluation forward pass, or the second half
+/// of a training one whose moments were merged from several parts.
+///
+/// # Errors
+/// [`Error::Rank`], [`Error::Shape`], [`Error::NumFeatures`]; then nothing was written.
+pub fn normalize_into<T: MixesWith<P>, P: Element>(
+    input: ArrayViewD<'_, T>,
+    statistics: &[Statistics],
+    affine: Affine<'_, P>,
+    mut output: ArrayViewMutD<'_, T>,
+) -> Result<(), Error> {
+    check(&input, &affine, &output, statistics)?;
+    let (walk, source, mut sink, mut tile) =
+        (Walk::over(&input), Source::new(&input), Sink::new(&mut output), BLANK);
+    for group in walk.groups() {
+        normalize_group(&walk, &source, &group, statistics, affine, &mut tile, &mut sink);
+    }
+    Ok(())
+}
+
+fn check<T, P: Element>(
+    input: &ArrayViewD<'_, T>,
+    affine: &Affine<'_, P>,
+    output: &ArrayViewMutD<'_, T>,
+    statistics: &[Statistics],
+) -> Result<(), Error> {
+    Rank::Any.check(input.ndim())?;
+    let channels = input.shape()[1];
+    check_shape("output", input.shape(), output.shape())?;
+    check_shape("statistics", &[channels], &[statistics.len()])?;
+    affine.check(channels)
+}
+
+fn normalize_group<T: Element, P: Element>(
+    walk: &Walk,
+    source: &Source<'_, T>,
+    group: &Range<usize>,
+    statistics: &[Statistics],
+    affine: Affine<'_, P>,
+    tile: &mut Tile,
+    sink: &mut Sink<'_, T>,
+) {
+    for piece in walk.pieces() {
+        source.load(group, &piece, tile);
+        for (c, row) in group.clone().zip(tile.iter_mut()) {
+            let statistics = statistics[c];
+            let factor = statistics.per_deviation() * at(affine.weight, c, 1.0);
+            let bias = at(affine.bias, c, 0.0);
+            for x in &mut row[..piece.len()] {
+                *x = statistics.deviation(*x) * factor + bias;
+            }
+        }
+        sink.store(group, &piece, tile);
+    }
+}

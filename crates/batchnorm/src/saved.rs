@@ -1,0 +1,166 @@
+//! What a forward pass leaves behind for its backward passes: the statistics and
+//! the weight of *that* pass, so that a backward pass which runs after later
+//! forward passes, resets or optimiser steps is still the gradient of its own.
+
+use ndarray::{Array, Array1, ArrayView, ArrayView1, ArrayViewD, Dimension, IxDyn};
+
+use crate::admit::Origin;
+use crate::backward::{At, GradSums, OutputMask, backward_into};
+use crate::double_backward::{Cotangents, SecondSums, double_backward_into};
+use crate::dtype::{Element, MixesWith};
+use crate::error::Error;
+use crate::forward::Statistics;
+use crate::layout::{check_shape, zeros_like};
+use crate::moments::Moments;
+use crate::state::{check_length, view};
+
+/// What a forward pass leaves behind. Of size O(C): the input is not kept, and
+/// is passed again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Saved<P> {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) origin: Origin,
+    /// Of the batch; left over from an earlier pass where the origin is `Running`.
+    pub(crate) moments: Vec<Moments>,
+    pub(crate) statistics: Vec<Statistics>,
+    pub(crate) weight: Option<Array1<P>>,
+    pub(crate) has_bias: bool,
+}
+
+impl<P> Default for Saved<P> {
+    /// Of no pass yet: for [`crate::BatchNorm::forward_into`] to fill.
+    fn default() -> Self {
+        Saved {
+            shape: Vec::new(),
+            origin: Origin::Batch,
+            moments: Vec::new(),
+            statistics: Vec::new(),
+            weight: None,
+            has_bias: false,
+        }
+    }
+}
+
+/// The gradients that were asked for and that the layer has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gradients<T, P, D: Dimension> {
+    /// ∂loss/∂x, in the input's shape and memory order.
+    pub input: Option<Array<T, D>>,
+    /// ∂loss/∂weight, of length C.
+    pub weight: Option<Array1<P>>,
+    /// ∂loss/∂bias, of length C.
+    pub bias: Option<Array1<P>>,
+}
+
+/// The gradients of S (see [`crate::double_backward`]).
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecondGradients<T, P, D: Dimension> {
+    /// ∂S/∂grad_output, in the input's shape and memory order.
+    pub grad_output: Array<T, D>,
+    /// ∂S/∂x, likewise.
+    pub input: Array<T, D>,
+    /// ∂S/∂weight, of length C, where the layer has a weight.
+    pub weight: Option<Array1<P>>,
+}
+
+impl<P: Element> Saved<P> {
+    /// Where the statistics came from.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The statistics by which each channel was normalised.
+    pub fn statistics(&self) -> &[Statistics] {
+        &self.statistics
+    }
+
+    /// What was measured of each channel, where the statistics are the batch's.
+    pub fn moments(&self) -> Option<&[Moments]> {
+        (self.origin == Origin::Batch).then_some(&self.moments)
+    }
+
+    /// The gradients at `input` (the same that the forward pass had) of a loss
+    /// whose gradient with respect to the output is `grad_output`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where either has another shape than the forward's input.
+    pub fn backward<T: MixesWith<P>, D: Dimension>(
+        &self,
+        input: ArrayView<'_, T, D>,
+        grad_output: ArrayView<'_, T, D>,
+        mask: OutputMask,
+    ) -> Result<Gradients<T, P, D>, Error> {
+        let (input, grad_output) = (input.into_dyn(), grad_output.into_dyn());
+        let at = self.at(&input, &grad_output)?;
+        let mut sums = vec![GradSums::default(); self.statistics.len()];
+        let mut grad_input = mask.input.then(|| zeros_like(&input));
+        backward_into(&at, &mut sums, grad_input.as_mut().map(|array| array.view_mut()))?;
+        let rounded = |value: fn(&GradSums) -> f64| sums.iter().map(|s| P::from_f64(value(s))).collect();
+        Ok(Gradients {
+            input: grad_input.map(in_rank),
+            weight: (mask.weight && self.weight.is_some()).then(|| rounded(|s| s.grad_weight)),
+            bias: (mask.bias && self.has_bias).then(|| rounded(|s| s.grad_bias)),
+        })
+    }
+
+    /// The gradients of S = Σ u·grad_input + Σ v·grad_weight + Σ t·grad_bias, for
+    /// cotangents u, v and t; what is absent counts as 0.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where an array has another shape than the forward's input,
+    /// [`Error::NumFeatures`] where v or t is not of length C.
+    pub fn double_backward<T: MixesWith<P>, D: Dimension>(
+        &self,
+        input: ArrayView<'_, T, D>,
+        grad_output: ArrayView<'_, T, D>,
+        grad_input: Option<ArrayView<'_, T, D>>,
+        grad_weight: Option<ArrayView1<'_, P>>,
+        grad_bias: Option<ArrayView1<'_, P>>,
+    ) -> Result<SecondGradients<T, P, D>, Error> {
+        let (input, grad_output) = (input.into_dyn(), grad_output.into_dyn());
+        let at = self.at(&input, &grad_output)?;
+        check_length("the cotangent of grad_weight", self.statistics.len(), grad_weight)?;
+        check_length("the cotangent of grad_bias", self.statistics.len(), grad_bias)?;
+        // What the layer lacks has no gradient for a cotangent to meet.
+        let cotangents = Cotangents {
+            grad_input: grad_input.map(|u| u.into_dyn()),
+            grad_weight: grad_weight.filter(|_| self.weight.is_some()),
+            grad_bias: grad_bias.filter(|_| self.has_bias),
+        };
+        let mut sums = vec![SecondSums::default(); self.statistics.len()];
+        let (mut second_grad_output, mut second_input) = (zeros_like(&input), zeros_like(&input));
+        double_backward_into(
+            &at,
+            &cotangents,
+            &mut sums,
+            second_grad_output.view_mut(),
+            second_input.view_mut(),
+        )?;
+        Ok(SecondGradients {
+            grad_output: in_rank(second_grad_output),
+            input: in_rank(second_input),
+            weight: self.weight.as_ref().map(|_| sums.iter().map(|s| P::from_f64(s.weight)).collect()),
+        })
+    }
+
+    fn at<'a, T>(
+        &'a self,
+        input: &'a ArrayViewD<'_, T>,
+        grad_output: &'a ArrayViewD<'_, T>,
+    ) -> Result<At<'a, T, P>, Error> {
+        check_shape("input", &self.shape, input.shape())?;
+        check_shape("grad_output", &self.shape, grad_output.shape())?;
+        Ok(At {
+            input: input.view(),
+            grad_output: grad_output.view(),
+            weight: view(&self.weight),
+            statistics: &self.statistics,
+            origin: self.origin,
+        })
+    }
+}
+
+/// An array of the rank that an input had, as that rank's type.
+pub(crate) fn in_rank<T, D: Dimension>(array: Array<T, IxDyn>) -> Array<T, D> {
+    array.into_dimensionality().expect("outputs have the rank of the input")
+}
