@@ -22,7 +22,7 @@ use crate::module::Module;
 use crate::refusal::Stop;
 use crate::tensors;
 
-/// The folded weight and bias.
+/// The folded weight and bias, beside the buffers as they stand.
 pub fn fold(module: &Module, fold: &Fold) -> Result<Outcome, Stop> {
     let weight = tensors::into_torch(&fold.weight)?;
     let (Some(mean), Some(var)) = (&module.running_mean, &module.running_var) else {
@@ -42,7 +42,7 @@ pub fn fold(module: &Module, fold: &Fold) -> Result<Outcome, Stop> {
     let folded_bias =
         bias.f_sub(mean)?.f_mul(&invstd)?.f_mul(&bn_weight)?.f_add(&bn_bias)?.f_to_kind(bias_kind)?;
 
-    let mut outcome = Outcome::default();
+    let mut outcome = module.buffers()?;
     outcome.fields.insert(Field::FoldedWeight, tensors::from_torch(&folded_weight, &fold.weight.layout)?);
     outcome.fields.insert(Field::FoldedBias, tensors::vector_from_torch(&folded_bias)?);
     Ok(outcome)
