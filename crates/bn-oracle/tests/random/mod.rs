@@ -14,15 +14,40 @@ use bn_suite::tensor::{DType, Layout, Tensor};
 use fastrand::Rng;
 use half::{bf16, f16};
 
+/// Something about a case that is out of the ordinary. At most one, so that what
+/// must come of it does not depend on what is looked at first.
+#[derive(Clone, Copy, PartialEq)]
+enum Oddity {
+    None,
+    /// An input of a rank that the layer does not take.
+    Rank,
+    /// `eps` is 0 or negative.
+    Eps,
+    /// One parameter or buffer of another length.
+    Length,
+    /// The input alone is of another dtype.
+    Dtype,
+    /// One running statistic without the other.
+    OneStatistic,
+    /// `grad_output` is of another shape.
+    GradShape,
+    /// No samples, or none per sample.
+    Empty,
+    /// No channels at all.
+    NoChannels,
+}
+
 /// The case that belongs to this seed.
 pub fn case(seed: u64) -> Case {
     let mut rng = Rng::with_seed(seed);
     let setting = Setting::draw(&mut rng);
     let state = setting.state(&mut rng);
+    // Folding is a composition of PyTorch's, which looks at lengths and nothing else.
+    let foldable = matches!(setting.odd, Oddity::None | Oddity::Length | Oddity::OneStatistic);
     let steps = match rng.u32(0..12) {
-        0 => vec![setting.fold(&mut rng)],
+        0 if foldable => vec![setting.fold(&mut rng)],
         1 => vec![setting.merge(&mut rng), setting.pass(&mut rng, &state)],
-        _ => (0..rng.usize(1..=4)).map(|_| setting.step(&mut rng, &state)).collect(),
+        _ => setting.script(&mut rng, &state),
     };
     Case { name: format!("random/{seed}"), note: "A random case.".into(), layer: setting.layer, state, steps }
 }
@@ -33,59 +58,74 @@ struct Setting {
     input: DType,
     parameters: DType,
     channels_last: bool,
+    odd: Oddity,
 }
 
 impl Setting {
     fn draw(rng: &mut Rng) -> Self {
         use DType::{Bf16, F16, F32, F64};
+        use Oddity::{Empty, Eps, GradShape, Length, NoChannels, OneStatistic};
         let mixes = [(F64, F64), (F32, F32), (F32, F32), (F16, F32), (Bf16, F32), (F16, F16), (Bf16, Bf16)];
         let (mut input, parameters) = pick(rng, &mixes);
-        if rarely(rng) {
+        let odd = match rng.u32(0..3) {
+            0 => pick(
+                rng,
+                &[Oddity::Rank, Eps, Length, Oddity::Dtype, OneStatistic, GradShape, Empty, NoChannels],
+            ),
+            _ => Oddity::None,
+        };
+        if odd == Oddity::Dtype {
             input = pick(rng, &[F64, F32, F16, Bf16, DType::I64, DType::Bool]);
         }
         let layer = Layer {
             rank: pick(rng, &[Rank::One, Rank::Two, Rank::Three, Rank::Any]),
-            num_features: if rarely(rng) { 0 } else { rng.usize(1..=5) },
-            eps: pick(rng, &[1e-5, 1e-5, 1e-3, 0.5]),
+            num_features: if odd == NoChannels { 0 } else { rng.usize(1..=5) },
+            eps: if odd == Eps { pick(rng, &[0.0, -1e-5]) } else { pick(rng, &[1e-5, 1e-3, 0.5]) },
             momentum: pick(rng, &[Some(0.1), Some(0.3), Some(0.0), Some(1.0), Some(-0.5), None]).map(Number),
             track_running_stats: rng.u32(0..4) > 0,
         };
-        let layer = if rarely(rng) { Layer { eps: pick(rng, &[0.0, -1e-5]), ..layer } } else { layer };
-        Setting { layer, input, parameters, channels_last: rng.bool() }
+        Setting { layer, input, parameters, channels_last: rng.bool(), odd }
     }
 
     fn state(&self, rng: &mut Rng) -> State {
-        let mut vector = |present: u32, mean: f64, positive: bool| {
-            if rng.u32(0..10) >= present {
-                return None;
-            }
-            let dtype =
-                if rarely(rng) { pick(rng, &[DType::F64, DType::F32, DType::Bf16]) } else { self.parameters };
-            let length = if rarely(rng) { rng.usize(1..=5) } else { self.layer.num_features };
+        // torch takes no weight and no bias where there are no channels.
+        let affine = self.odd != Oddity::NoChannels;
+        let odd_one = if self.odd == Oddity::Length { rng.usize(0..4) } else { 4 };
+        let mut vector = |rng: &mut Rng, index: usize, present: bool, mean: f64, positive: bool| {
+            let length = self.layer.num_features + usize::from(index == odd_one);
             let value = |rng: &mut Rng| {
                 let value = mean + 0.4 * normal(rng);
-                round(dtype, if positive { value.abs() + 0.1 } else { value })
+                round(self.parameters, if positive { value.abs() + 0.1 } else { value })
             };
             let data: Vec<f64> = (0..length).map(|_| value(rng)).collect();
-            Some(Tensor::vector(dtype, &data))
+            present.then(|| Tensor::vector(self.parameters, &data))
         };
-        let (weight, bias) = (vector(7, 1.0, false), vector(7, 0.0, false));
-        let (running_mean, running_var) = (vector(8, 0.5, false), vector(8, 1.0, true));
-        let num_batches_tracked = pick(rng, &[Some(0), Some(0), Some(9), Some(-1), None]);
-        // One statistic without the other is always refused: keep it rare.
-        let (running_mean, running_var) = match (running_mean, running_var) {
-            (Some(mean), None) if !rarely(rng) => (None, drop_value(mean)),
-            (None, Some(var)) if !rarely(rng) => (None, drop_value(var)),
-            both => both,
-        };
-        State { weight, bias, running_mean, running_var, num_batches_tracked }
+        let statistics = rng.u32(0..5) > 0;
+        let missing = if self.odd == Oddity::OneStatistic { rng.usize(0..2) } else { 2 };
+        let (has_weight, has_bias) = (affine && rng.u32(0..10) < 7, affine && rng.u32(0..10) < 7);
+        State {
+            weight: vector(rng, 2, has_weight, 1.0, false),
+            bias: vector(rng, 3, has_bias, 0.0, false),
+            running_mean: vector(rng, 0, statistics && missing != 0, 0.5, false),
+            running_var: vector(rng, 1, statistics && missing != 1, 1.0, true),
+            num_batches_tracked: pick(rng, &[Some(0), Some(0), Some(9), Some(-1), None]),
+        }
     }
 
-    fn step(&self, rng: &mut Rng, state: &State) -> Step {
-        if rarely(rng) {
-            return Step::Reset { what: pick(rng, &[Reset::RunningStats, Reset::Parameters]) };
-        }
-        self.pass(rng, state)
+    /// Up to four steps. A reset does not come between a forward pass and its
+    /// deferred backward pass: autograd refuses that, since it keeps the tensors.
+    fn script(&self, rng: &mut Rng, state: &State) -> Vec<Step> {
+        let mut deferred = false;
+        let count = rng.usize(1..=4);
+        let steps = (0..count).map(|_| {
+            if !deferred && rng.u32(0..16) == 0 {
+                return Step::Reset { what: pick(rng, &[Reset::RunningStats, Reset::Parameters]) };
+            }
+            let step = self.pass(rng, state);
+            deferred |= matches!(&step, Step::BatchNorm(pass) if pass.backward_at_end);
+            step
+        });
+        steps.collect()
     }
 
     fn pass(&self, rng: &mut Rng, state: &State) -> Step {
@@ -93,7 +133,10 @@ impl Setting {
         let mode = if rng.u32(0..3) > 0 { Mode::Train } else { Mode::Eval };
         let mut pass = Pass::forward(mode, self.array(rng, &shape));
         if rng.u32(0..4) > 0 {
-            let given = if rarely(rng) { self.shape(rng) } else { shape.clone() };
+            let mut given = shape.clone();
+            if self.odd == Oddity::GradShape && rng.bool() {
+                given[0] += 1;
+            }
             pass.grad_output = Some(self.array(rng, &given));
             pass.backward_at_end = rng.u32(0..4) == 0;
             pass.output_mask = (rng.u32(0..4) == 0).then(|| OutputMask {
@@ -110,17 +153,17 @@ impl Setting {
 
     fn cotangents(&self, rng: &mut Rng, shape: &[usize], state: &State) -> Cotangents {
         let grad_input = (rng.u32(0..4) > 0).then(|| self.array(rng, shape));
-        let mut like = |parameter: &Option<Tensor>| {
+        let like = |rng: &mut Rng, parameter: &Option<Tensor>| {
             let parameter = parameter.as_ref().filter(|_| rng.u32(0..4) > 0)?;
             let data: Vec<f64> = parameter.data.iter().map(|_| round(parameter.dtype, normal(rng))).collect();
             Some(Tensor::vector(parameter.dtype, &data))
         };
-        Cotangents { grad_input, grad_weight: like(&state.weight), grad_bias: like(&state.bias) }
+        Cotangents { grad_input, grad_weight: like(rng, &state.weight), grad_bias: like(rng, &state.bias) }
     }
 
     fn shape(&self, rng: &mut Rng) -> Vec<usize> {
         let rank = match self.layer.rank {
-            _ if rarely(rng) => rng.usize(1..=6),
+            _ if self.odd == Oddity::Rank => rng.usize(1..=6),
             Rank::One => rng.usize(2..=3),
             Rank::Two => 4,
             Rank::Three => 5,
@@ -129,12 +172,10 @@ impl Setting {
         // Small batches, so that n/(n − 1) matters; now and then a longer one.
         let batch = if rng.u32(0..6) == 0 { rng.usize(20..=70) } else { rng.usize(1..=6) };
         let mut shape = vec![batch];
-        if rank > 1 {
-            shape.push(if rarely(rng) { rng.usize(1..=5) } else { self.layer.num_features });
-        }
-        shape.extend((2..rank).map(|_| rng.usize(1..=4)));
-        if rarely(rng) {
-            let axis = rng.usize(0..rank);
+        shape
+            .extend((1..rank).map(|axis| if axis == 1 { self.layer.num_features } else { rng.usize(1..=4) }));
+        if self.odd == Oddity::Empty && rng.bool() {
+            let axis = pick(rng, &[0, 0, rank - 1]);
             if axis != 1 {
                 shape[axis] = 0;
             }
@@ -146,9 +187,8 @@ impl Setting {
         let (mean, deviation) = (16.0 * rng.f64() - 8.0, 0.5 + 1.5 * rng.f64());
         let count = shape.iter().product();
         let data = (0..count).map(|_| round(self.input, mean + deviation * normal(rng))).collect();
-        let array = Tensor::new(self.input, shape, data);
         let layout = self.layout(rng, shape);
-        array.with_layout(layout)
+        Tensor::new(self.input, shape, data).with_layout(layout)
     }
 
     fn layout(&self, rng: &mut Rng, shape: &[usize]) -> Layout {
@@ -160,9 +200,9 @@ impl Setting {
     }
 
     fn fold(&self, rng: &mut Rng) -> Step {
-        let groups = pick(rng, &[1, 1, 2, 3]);
         let out = self.layer.num_features;
         let into = pick(rng, &[FoldInto::Linear, FoldInto::Conv, FoldInto::ConvTranspose]);
+        let groups = pick(rng, &[1, 1, 2, 3]);
         let groups = if into == FoldInto::Linear || out % groups != 0 { 1 } else { groups };
         let mut shape = match into {
             FoldInto::ConvTranspose => vec![groups * rng.usize(1..=3), out / groups],
@@ -177,9 +217,9 @@ impl Setting {
     }
 
     fn merge(&self, rng: &mut Rng) -> Step {
-        let shape = self.shape(rng);
-        let parts = (0..rng.usize(1..=4)).map(|_| {
-            let mut shape = shape.clone();
+        let mut shape = self.shape(rng);
+        let count = rng.usize(1..=4);
+        let parts = (0..count).map(|_| {
             shape[0] = rng.usize(0..=4);
             self.array(rng, &shape).with_layout(Layout::Contiguous)
         });
@@ -218,14 +258,6 @@ fn normal(rng: &mut Rng) -> f64 {
     (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0
 }
 
-fn rarely(rng: &mut Rng) -> bool {
-    rng.u32(0..24) == 0
-}
-
 fn pick<T: Clone>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.usize(0..from.len())].clone()
-}
-
-fn drop_value(_: Tensor) -> Option<Tensor> {
-    None
 }
