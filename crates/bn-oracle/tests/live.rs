@@ -1,117 +1,100 @@
-//! libtorch, live, against the truth.
+//! libtorch, live, against the truth: every case of the catalogue, and random
+//! ones from a logged seed. The engines of the suite face the same random cases.
+//!
+//! `BN_LIVE_SEED` is the first seed (the clock, if unset), `BN_LIVE_CASES` how
+//! many follow. A failure prints what replays it.
 
 mod limits;
 mod random;
 
-use bn_oracle::LibtorchEngine;
-use bn_suite::engine::Engine;
-use bn_suite::golden::{Expected, ExpectedField};
-use bn_suite::outcome::Outcome;
-use bn_suite::tensor::{Layout, Tensor};
-use bn_suite::truth;
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-fn field_problem(like: bool, got: &Tensor, want: &ExpectedField) -> Option<String> {
-    if (got.dtype, &got.shape) != (want.value.dtype, &want.value.shape) {
-        return Some(format!(
-            "{:?}{:?} for {:?}{:?}",
-            got.dtype, got.shape, want.value.dtype, want.value.shape
-        ));
-    }
-    if like && !matches!(want.value.layout, Layout::Strided { .. }) && got.layout != want.value.layout {
-        return Some(format!("layout {:?} for {:?}", got.layout, want.value.layout));
-    }
-    for (i, ((g, w), a)) in got.data.iter().zip(&want.value.data).zip(&want.allowance).enumerate() {
-        let fine = g == w || (g.is_nan() && w.is_nan()) || (g - w).abs() <= *a;
-        if !fine {
-            return Some(format!("[{i}] got {g:?} want {w:?} allowance {a:e} ratio {}", (g - w).abs() / a));
+use bn_oracle::LibtorchEngine;
+use bn_suite::case::Case;
+use bn_suite::check::{self, Replay, Verdict};
+use bn_suite::engine::Engine;
+use bn_suite::golden::{Expected, Golden};
+use bn_suite::{catalogue, engines, truth};
+
+/// A failure stops the list after this many, so that the first can be read.
+const SHOWN: usize = 5;
+
+#[test]
+fn the_catalogue() {
+    let mut libtorch = LibtorchEngine::default();
+    let replay = Replay::named("libtorch");
+    let (mut failures, mut disputed) = (Vec::new(), 0);
+    let entries = catalogue::all();
+    let cases = entries.len();
+    for entry in entries {
+        let expected = truth::solve(&entry.case);
+        let golden = Golden { case: entry.case, expected, disputed: entry.disputed };
+        let report = check::check(&golden, &mut libtorch, &replay);
+        match report.verdict {
+            Verdict::Passed { .. } => {}
+            // Checked to fail still: a dispute that is not needed is a failure.
+            Verdict::Disputed { .. } => disputed += 1,
+            Verdict::Failed { .. } | Verdict::Unsupported { .. } => failures.push(report.to_string()),
         }
     }
-    None
-}
-
-fn problem(got: &Outcome, want: &Expected) -> Option<String> {
-    if got.refused.as_ref().map(|r| r.kind) != want.refused {
-        return Some(format!("refused {:?} for {:?}", got.refused, want.refused));
-    }
-    if got.num_batches_tracked != want.num_batches_tracked {
-        return Some(format!("counter {:?} for {:?}", got.num_batches_tracked, want.num_batches_tracked));
-    }
-    let (g, w): (Vec<_>, Vec<_>) = (got.fields.keys().collect(), want.fields.keys().collect());
-    if g != w {
-        return Some(format!("fields {g:?} for {w:?}"));
-    }
-    got.fields.iter().find_map(|(f, t)| field_problem(matches!(f, bn_suite::outcome::Field::Output | bn_suite::outcome::Field::GradInput), t, &want.fields[f]).map(|p| format!("{f}: {p}")))
-}
-
-fn describe(case: &bn_suite::case::Case, at: usize) -> String {
-    use bn_suite::case::Step;
-    let s = &case.state;
-    let d =
-        |t: &Option<Tensor>| t.as_ref().map_or("-".into(), |t| format!("{}{:?}", t.dtype.name(), t.shape));
-    let mut out = format!(
-        "w={} b={} rm={} rv={} track={} C={} eps={} ",
-        d(&s.weight),
-        d(&s.bias),
-        d(&s.running_mean),
-        d(&s.running_var),
-        case.layer.track_running_stats,
-        case.layer.num_features,
-        case.layer.eps
-    );
-    for (i, step) in case.steps.iter().enumerate() {
-        let mark = if i == at { "*" } else { "" };
-        out += &match step {
-            Step::BatchNorm(p) => format!(
-                "{mark}[{:?} {}{:?} {:?} g={} {} mask={:?} cot={}]",
-                p.mode,
-                p.input.dtype.name(),
-                p.input.shape,
-                p.input.layout,
-                p.grad_output.as_ref().map_or("-".into(), |g| format!("{:?}{:?}", g.shape, g.layout)),
-                if p.backward_at_end { "END" } else { "" },
-                p.output_mask.map(|m| (m.input, m.weight, m.bias)),
-                p.cotangents.as_ref().map_or("-".into(), |c| format!(
-                    "u{} v{} t{}",
-                    c.grad_input.is_some() as u8,
-                    c.grad_weight.is_some() as u8,
-                    c.grad_bias.is_some() as u8
-                ))
-            ),
-            Step::Reset { what } => format!("{mark}[{what:?}]"),
-            Step::Fold(f) => format!("{mark}[fold {:?}]", f.into),
-            Step::Merge { parts } => {
-                format!("{mark}[merge {:?}]", parts.iter().map(|p| p.shape.clone()).collect::<Vec<_>>())
-            }
-        };
-    }
-    out
+    println!("{cases} cases of the catalogue, {disputed} disputed, {} failed", failures.len());
+    assert!(cases > 0, "an empty catalogue checks nothing");
+    stop_at(&failures);
 }
 
 #[test]
-fn explore() {
-    let mut engine = LibtorchEngine::default();
-    let n: u64 = std::env::var("N").map_or(300, |n| n.parse().unwrap());
-    let mut bad = 0;
-    for seed in 0..n {
+fn random_cases() {
+    let first = number("BN_LIVE_SEED").unwrap_or_else(clock);
+    let count = number("BN_LIVE_CASES").unwrap_or(1000);
+    println!("seeds {first} to {}", first + count - 1);
+    let mut libtorch = LibtorchEngine::default();
+    let mut others: Vec<Box<dyn Engine>> = engines::names().filter_map(engines::by_name).collect();
+    let (mut failures, mut held, mut kept_back) = (Vec::new(), 0, BTreeMap::new());
+    for seed in first..first + count {
         let case = random::case(seed);
-        if limits::fault(&case).is_some() { continue; }
-        let mut want = truth::solve(&case);
-        limits::relax(&case, &mut want);
-        let got = match engine.run(&case) {
-            Ok(got) => got,
-            Err(e) => {
-                println!("{seed} ERROR {:.80} || {}", e.to_string(), describe(&case, 99));
-                bad += 1;
-                continue;
-            }
-        };
-        for (i, (g, w)) in got.iter().zip(&want).enumerate() {
-            if let Some(p) = problem(g, w) {
-                println!("{seed} step {i}: {p} || {}", describe(&case, i));
-                bad += 1;
-                break;
-            }
+        let expected = truth::solve(&case);
+        for engine in &mut others {
+            failures.extend(failure(engine.as_mut(), seed, &case, expected.clone()));
         }
+        if let Some(reason) = limits::fault(&case) {
+            *kept_back.entry(reason).or_insert(0) += 1;
+            continue;
+        }
+        let mut expected = expected;
+        limits::relax(&case, &mut expected);
+        failures.extend(failure(&mut libtorch, seed, &case, expected));
+        held += 1;
     }
-    panic!("{bad} of {n}");
+    println!("{count} random cases, {held} of them put to libtorch; kept back for its known faults:");
+    kept_back.iter().for_each(|(reason, count)| println!("  {count} × {reason}"));
+    stop_at(&failures);
+    // Of any hundred seeds or more: the faults are the exception.
+    assert!(count < 100 || held * 2 > count, "only {held} of {count} cases were put to libtorch");
+}
+
+/// What an engine gets wrong about a random case, and how to see it again.
+fn failure(engine: &mut dyn Engine, seed: u64, case: &Case, expected: Vec<Expected>) -> Option<String> {
+    let golden = Golden { case: case.clone(), expected, disputed: None };
+    let replay = Replay::named(&engine.about().name);
+    let mut report = check::check(&golden, engine, &replay);
+    report.reproduce =
+        format!("BN_LIVE_SEED={seed} BN_LIVE_CASES=1 cargo test -p bn-oracle --test live random");
+    let passed = matches!(report.verdict, Verdict::Passed { .. });
+    (!passed).then(|| format!("{report}\n  case: {}", serde_json::to_string(case).expect("a case is JSON")))
+}
+
+fn stop_at(failures: &[String]) {
+    let shown = failures.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n\n");
+    assert!(failures.is_empty(), "{} failed; the first:\n\n{shown}", failures.len());
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, is {text:?}")))
+}
+
+fn clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
+    since.as_secs()
 }

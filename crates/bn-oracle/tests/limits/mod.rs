@@ -2,7 +2,8 @@
 //! be held to the rest. Two kinds:
 //!
 //! * faults, where its answer is wrong or missing ([`fault`]): the case is not
-//!   put to libtorch, and the catalogue holds a disputed case that shows it;
+//!   put to libtorch. tests/faults.rs shows each of them, and fails once it is
+//!   repaired;
 //! * 16-bit arithmetic ([`relax`]): it rounds intermediate results to f16 or
 //!   bf16, where the truth's allowances expect f32. How far that can carry is
 //!   derived below and added to the allowance.
@@ -10,7 +11,7 @@
 use bn_suite::case::{Case, Mode, Pass, State, Step};
 use bn_suite::golden::{Expected, ExpectedField};
 use bn_suite::outcome::Field;
-use bn_suite::tensor::{DType, Tensor};
+use bn_suite::tensor::{DType, Layout, Tensor};
 
 /// The fault of libtorch that this case would show, if any.
 pub fn fault(case: &Case) -> Option<&'static str> {
@@ -23,9 +24,30 @@ pub fn fault(case: &Case) -> Option<&'static str> {
     let updates = |pass: &&Pass| pass.mode == Mode::Train && case.layer.track_running_stats;
     let deferred_eval = passes.iter().position(|pass| pass.mode == Mode::Eval && pass.backward_at_end);
     if deferred_eval.is_some_and(|at| passes[at..].iter().any(updates)) {
-        return Some("a deferred evaluation backward uses running statistics that a later training pass changed");
+        return Some(
+            "a deferred evaluation backward uses running statistics that a later training pass changed",
+        );
+    }
+    if passes.iter().any(|pass| has_ambiguous_strides(pass)) {
+        return Some("strides along an axis of extent 1 make grad_output pass for the input's memory order");
+    }
+    if passes.iter().any(|pass| pass.cotangents.is_some() && is_short(pass.input.dtype)) {
+        return Some("second gradients in 16 bits: thirty operations, each rounded, which in f16 overflow");
     }
     None
+}
+
+/// libtorch takes its fast backward where input and grad_output are both
+/// contiguous in *some* order and both *suggest* the same one
+/// (`all_contiguous` in aten/src/ATen/native/Normalization.cpp). The first looks
+/// past the strides of axes of extent 1 and the second does not, so that the
+/// orders can differ all the same, and elements are taken from the wrong places.
+fn has_ambiguous_strides(pass: &Pass) -> bool {
+    let strided = |tensor: &Tensor| matches!(tensor.layout, Layout::Strided { .. });
+    let Some(grad_output) = &pass.grad_output else { return false };
+    (strided(&pass.input) || strided(grad_output))
+        && pass.input.shape.len() >= 4
+        && pass.input.shape.contains(&1)
 }
 
 fn pass_of(step: &Step) -> Option<&Pass> {
@@ -45,14 +67,11 @@ const ROUNDINGS: f64 = 8.0;
 
 /// Widens the allowances of 16-bit steps, each by [`ROUNDINGS`]·u·scale, where
 /// scale is the sum of the magnitudes of the terms that make up the element.
-///
-/// Second gradients are a composition of some thirty tensor operations, each
-/// rounded to 16 bits and summed with cancellation; in f16 they overflow. No
-/// useful bound holds, so of those only presence, dtype and shape are compared.
 pub fn relax(case: &Case, expected: &mut [Expected]) {
     for (step, expected) in case.steps.iter().zip(expected) {
         match step {
-            Step::BatchNorm(pass) => relax_pass(&case.state, pass, expected),
+            Step::BatchNorm(pass) => relax_pass(case, pass, expected),
+            Step::Reset { .. } => {}
             Step::Fold(fold) if is_short(fold.weight.dtype) => relax_all(expected, fold.weight.dtype),
             Step::Merge { parts } if parts.iter().any(|part| is_short(part.dtype)) => {
                 relax_all(expected, parts[0].dtype);
@@ -70,19 +89,20 @@ fn relax_all(expected: &mut Expected, format: DType) {
     }
 }
 
-fn relax_pass(state: &State, pass: &Pass, expected: &mut Expected) {
+fn relax_pass(case: &Case, pass: &Pass, expected: &mut Expected) {
     let format = pass.input.dtype;
-    if !is_short(format) || expected.refused.is_some() {
+    if !is_short(format) {
         return;
     }
-    let channels = Channels::of(state, pass, expected);
+    if expected.refused.is_some() {
+        // The buffers alone, as earlier steps left them.
+        return relax_all(expected, format);
+    }
+    let channels = Channels::of(case, pass, expected);
     let unit = ROUNDINGS * unit(format);
     for (field, value) in &mut expected.fields {
         match field {
             Field::RunningMean | Field::RunningVar => widen(value, |_, v| unit * (v.abs() + 8.0)),
-            Field::SecondGradOutput | Field::SecondGradInput | Field::SecondGradWeight => {
-                widen(value, |_, _| f64::INFINITY);
-            }
             Field::GradWeight | Field::GradBias => {
                 let sums = if *field == Field::GradBias { &channels.sum_g } else { &channels.sum_g_x_hat };
                 widen(value, |c, _| unit * sums[c]);
@@ -114,7 +134,8 @@ struct Channels {
 }
 
 impl Channels {
-    fn of(state: &State, pass: &Pass, expected: &Expected) -> Self {
+    fn of(case: &Case, pass: &Pass, expected: &Expected) -> Self {
+        let State { weight, bias, .. } = &case.state;
         let input = &pass.input;
         let number = input.shape[1];
         let count = input.len() as f64 / number.max(1) as f64;
@@ -132,8 +153,7 @@ impl Channels {
                 (mean, var)
             }
         };
-        // Rounding the variance first is one of the counted roundings.
-        let invstd: Vec<f64> = var.iter().map(|var| 1.0 / (var + 1e-5).sqrt()).collect();
+        let invstd: Vec<f64> = var.iter().map(|var| 1.0 / (var + case.layer.eps).sqrt()).collect();
         let x_hat = |i: usize| (input.data[i] - mean[channel(input, i)]) * invstd[channel(input, i)];
         let g = |i: usize| pass.grad_output.as_ref().map_or(0.0, |grad| grad.data[i]);
         let sum_g = per_channel(&|i| g(i).abs());
@@ -141,14 +161,15 @@ impl Channels {
         let parameter = |tensor: &Option<Tensor>, other: f64| {
             tensor.as_ref().map_or_else(|| vec![other; number], |tensor| tensor.data.clone())
         };
-        let (weight, bias) = (parameter(&state.weight, 1.0), parameter(&state.bias, 0.0));
+        let (weight, bias) = (parameter(weight, 1.0), parameter(bias, 0.0));
         Channels { mean, invstd, weight, bias, sum_g, sum_g_x_hat, count }
     }
 
     /// |w|·invstd·(|x| + |μ|) + |b|.
     fn output_scale(&self, pass: &Pass, i: usize) -> f64 {
         let c = channel(&pass.input, i);
-        (self.weight[c] * self.invstd[c]).abs() * (pass.input.data[i].abs() + self.mean[c].abs()) + self.bias[c].abs()
+        (self.weight[c] * self.invstd[c]).abs() * (pass.input.data[i].abs() + self.mean[c].abs())
+            + self.bias[c].abs()
     }
 
     /// |w|·invstd·(|g| + Σ|g|/n + (|x| + |μ|)·invstd·Σ|g·x̂|/n).
