@@ -22,15 +22,22 @@ use crate::module::Module;
 use crate::refusal::Stop;
 use crate::tensors;
 
-/// The folded weight and bias.
+/// The folded weight and bias, beside the buffers as they stand.
 pub fn fold(module: &Module, fold: &Fold) -> Result<Outcome, Stop> {
     let weight = tensors::into_torch(&fold.weight)?;
     let (Some(mean), Some(var)) = (&module.running_mean, &module.running_var) else {
         let message = "bn.running_mean and bn.running_var must not be None";
         return Err(Stop::refused(RefusalKind::RunningStats, message));
     };
-    check_channels(mean, out_channels(fold)?)?;
     let bias = fold.bias.as_ref().map(tensors::into_torch).transpose()?;
+    let vectors = [
+        ("running_mean", Some(mean)),
+        ("running_var", Some(var)),
+        ("weight", module.weight.as_ref()),
+        ("bias", module.bias.as_ref()),
+        ("the map's bias", bias.as_ref()),
+    ];
+    check_lengths(out_channels(fold)?, &vectors)?;
     let bias_kind = bias.as_ref().unwrap_or(&weight).f_kind()?;
     let bias = bias.map_or_else(|| mean.f_zeros_like(), Ok)?;
     let bn_weight = module.weight.as_ref().map_or_else(|| mean.f_ones_like(), |w| Ok(w.shallow_clone()))?;
@@ -42,7 +49,7 @@ pub fn fold(module: &Module, fold: &Fold) -> Result<Outcome, Stop> {
     let folded_bias =
         bias.f_sub(mean)?.f_mul(&invstd)?.f_mul(&bn_weight)?.f_add(&bn_bias)?.f_to_kind(bias_kind)?;
 
-    let mut outcome = Outcome::default();
+    let mut outcome = module.buffers()?;
     outcome.fields.insert(Field::FoldedWeight, tensors::from_torch(&folded_weight, &fold.weight.layout)?);
     outcome.fields.insert(Field::FoldedBias, tensors::vector_from_torch(&folded_bias)?);
     Ok(outcome)
@@ -68,12 +75,14 @@ fn out_channels(fold: &Fold) -> Result<i64, Stop> {
 }
 
 /// Tensor operations would broadcast a single channel over all.
-fn check_channels(mean: &Tensor, channels: i64) -> Result<(), Stop> {
-    if mean.size() == [channels] {
-        return Ok(());
+fn check_lengths(channels: i64, vectors: &[(&str, Option<&Tensor>)]) -> Result<(), Stop> {
+    for (name, tensor) in vectors {
+        if let Some(tensor) = tensor.filter(|tensor| tensor.size() != [channels]) {
+            let message = format!("{name} should contain {channels} elements not {}", tensor.numel());
+            return Err(Stop::refused(RefusalKind::NumFeatures, message));
+        }
     }
-    let message = format!("running_mean should contain {channels} elements not {}", mean.numel());
-    Err(Stop::refused(RefusalKind::NumFeatures, message))
+    Ok(())
 }
 
 /// W·s with s along the output channels: axis 0, or for a transposed

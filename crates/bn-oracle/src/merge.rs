@@ -22,6 +22,8 @@ pub fn merge(module: &mut Module, parts: &[Array]) -> Result<Outcome, Stop> {
     let (weight, bias) = (alias(&module.weight), alias(&module.bias));
     let output = module.forward(Mode::Train, &whole, weight.as_ref(), bias.as_ref())?;
     let (var_biased, mean) = statistics(&whole)?;
+    let kind = module.parameter_kind().unwrap_or(whole.f_kind()?);
+    let (var_biased, mean) = (var_biased.f_to_kind(kind)?, mean.f_to_kind(kind)?);
     let mut outcome = module.buffers()?;
     let layout = parts.first().map_or(Layout::Contiguous, |part| part.layout.clone());
     outcome.fields.insert(Field::Output, tensors::from_torch(&output, &layout)?);
@@ -34,8 +36,8 @@ fn alias(tensor: &Option<Tensor>) -> Option<Tensor> {
     tensor.as_ref().map(Tensor::shallow_clone)
 }
 
-/// Biased variance and mean per channel, in f32 at least: what libtorch
-/// accumulates low precision in.
+/// Biased variance and mean per channel, in f32 at least, as libtorch
+/// accumulates low precision.
 fn statistics(whole: &Tensor) -> Result<(Tensor, Tensor), Stop> {
     let kind = if whole.f_kind()? == Kind::Double { Kind::Double } else { Kind::Float };
     let axes: Vec<i64> = [0].into_iter().chain(2..whole.dim() as i64).collect();

@@ -15,7 +15,7 @@
 
 use bn_suite::case::{Layer, Mode, Rank, Reset, State};
 use bn_suite::outcome::{Field, Outcome, RefusalKind};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::refusal::Stop;
 use crate::tensors;
@@ -51,6 +51,12 @@ impl Module {
     /// ε, which goes under the root.
     pub fn eps(&self) -> f64 {
         self.layer.eps
+    }
+
+    /// The dtype of parameters and buffers, by the first that the layer has.
+    pub fn parameter_kind(&self) -> Option<Kind> {
+        let all = [&self.weight, &self.bias, &self.running_mean, &self.running_var];
+        all.into_iter().flatten().next().map(Tensor::kind)
     }
 
     /// `forward`: the output, with the buffers and the counter updated as the
@@ -117,13 +123,14 @@ impl Module {
         Ok(())
     }
 
-    /// Buffers and counter as they stand now.
+    /// Buffers and counter as they stand now. A buffer of integers, which no step
+    /// accepts or changes, is not answered.
     pub fn buffers(&self) -> Result<Outcome, Stop> {
         let mut outcome = Outcome { num_batches_tracked: self.num_batches_tracked, ..Outcome::default() };
         for (field, tensor) in
             [(Field::RunningMean, &self.running_mean), (Field::RunningVar, &self.running_var)]
         {
-            if let Some(tensor) = tensor {
+            if let Some(tensor) = tensor.as_ref().filter(|tensor| tensor.is_floating_point()) {
                 outcome.fields.insert(field, tensors::vector_from_torch(tensor)?);
             }
         }

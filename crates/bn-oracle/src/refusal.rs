@@ -33,7 +33,11 @@ const MESSAGES: &[(&str, RefusalKind)] = &[
     ("mixed dtype (CPU)", RefusalKind::Dtype),
     ("not implemented for '", RefusalKind::Dtype),
     ("Only Tensors of floating point", RefusalKind::Dtype),
-    ("Expected running_", RefusalKind::Dtype),
+    // In evaluation, for parameters and buffers of different dtypes.
+    (
+        "INTERNAL ASSERT FAILED at \"/__w/pytorch/pytorch/aten/src/ATen/native/cpu/Loops.h\"",
+        RefusalKind::Dtype,
+    ),
 ];
 
 impl From<TchError> for Stop {

@@ -10,6 +10,10 @@
 //! | `{"run":CASE}` | `{"outcomes":[OUTCOME, …]}`, one per step, or `{"unsupported":"why"}`, or `{"error":"what went wrong"}` |
 //! | `"bye"` | none: the program ends |
 //!
+//! `hello` comes first, and again after each answer to a `run`: so a second line
+//! for one case, or a program that ends just after its answer, is noticed at the
+//! case that it belongs to and spoils no other. The answer is always the same.
+//!
 //! CASE, OUTCOME and the claims have the form that `fixtures/schema.json` gives.
 
 use std::io::{self, BufRead, Write};
@@ -27,9 +31,9 @@ pub const VERSION: u32 = 1;
 
 /// What the suite writes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// The first request.
+    /// The first request, and again after each answer to a `run`.
     Hello {
         /// [`VERSION`].
         protocol: u32,

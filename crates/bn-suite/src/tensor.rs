@@ -41,7 +41,7 @@ impl DType {
 
 /// Where the elements lie in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Layout {
     /// Row-major in the order of the shape: (N, C, *).
     #[default]

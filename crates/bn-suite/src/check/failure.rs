@@ -160,7 +160,7 @@ impl fmt::Display for Fault {
             Fault::NoAnswer(EngineError::Unsupported(why)) => {
                 write!(f, "the engine claims all that this case needs, and answered \"unsupported\": {why}")
             }
-            Fault::NoAnswer(error) => write!(f, "no answer: {error}"),
+            Fault::NoAnswer(error) => error.fmt(f),
             Fault::StepCount { expected, got } => {
                 write!(f, "expected {expected} outcomes, one per step, got {got}")
             }

@@ -45,6 +45,10 @@ pub(super) fn double_backward(
 ) -> SecondGradients {
     let arithmetic = normalised.deviation.arithmetic;
     let exact = |value: f64| Tracked::exact(value, arithmetic);
+    if grad_output.is_empty() {
+        // An empty batch: empty sums, not their quotients by 0.
+        return SecondGradients { grad_output: vec![], input: vec![], weight: exact(0.0) };
+    }
     let g: Vec<Tracked> = grad_output.iter().map(|&g| exact(g)).collect();
     let u: Vec<Tracked> = cotangents.input.iter().map(|&u| exact(u)).collect();
     let (v, t) = (exact(cotangents.weight), exact(cotangents.bias));
