@@ -11,8 +11,8 @@
 //! momentum; one value per channel where batch statistics are used; one buffer
 //! without the other; the lengths of running_mean, running_var, weight, bias;
 //! dtypes; eps. So the counter stays up when a later check refuses, as in
-//! PyTorch, where the module counts and the function under it checks. Buffers
-//! that a pass does not use are not checked.
+//! PyTorch, where the module counts and the function under it checks. The lengths
+//! of buffers that a pass does not use are not checked.
 
 use crate::config::{Config, Momentum, Rank};
 use crate::dtype::{DType, check_dtypes};
@@ -40,6 +40,14 @@ pub struct Signature {
     pub running_mean: Option<(DType, usize)>,
     /// The running variance's.
     pub running_var: Option<(DType, usize)>,
+}
+
+impl Signature {
+    /// The dtypes of what is present, in PyTorch's order.
+    pub fn dtypes(&self) -> Vec<DType> {
+        let all = [self.weight, self.bias, self.running_mean, self.running_var];
+        all.into_iter().flatten().map(|(dtype, _)| dtype).collect()
+    }
 }
 
 /// A forward pass that is asked for, free of element types, so that callers who
@@ -79,8 +87,7 @@ impl Request<'_> {
         self.check_count(origin)?;
         self.check_pair()?;
         self.check_lengths()?;
-        let parameters: Vec<DType> = self.used().into_iter().filter_map(|(_, held)| Some(held?.0)).collect();
-        check_dtypes(self.input, &parameters)?;
+        check_dtypes(self.input, &self.signature.dtypes())?;
         self.check_eps(origin)?;
         let updates = self.tracks() && self.signature.running_mean.is_some();
         Ok(Plan { origin, update: updates.then_some(factor) })

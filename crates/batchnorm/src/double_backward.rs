@@ -63,8 +63,12 @@ use crate::dtype::{Element, MixesWith};
 use crate::error::Error;
 use crate::forward::{Statistics, at as value_at};
 use crate::layout::{BLANK, Sink, Source, Tile, WIDTH, Walk, check_shape};
-use crate::state::check_length;
 use crate::sum::{Pair, accumulate};
+
+/// What v is called in an error.
+pub(crate) const COTANGENT_OF_WEIGHT: &str = "the cotangent of grad_weight";
+/// What t is called in an error.
+pub(crate) const COTANGENT_OF_BIAS: &str = "the cotangent of grad_bias";
 
 /// The cotangents of the first gradients; what is absent counts as 0.
 #[derive(Clone, Debug)]
@@ -100,7 +104,8 @@ pub struct SecondSums {
 /// the input's shape and any strides.
 ///
 /// # Errors
-/// [`Error::Rank`], [`Error::Shape`], [`Error::NumFeatures`]; then nothing was written.
+/// [`Error::Rank`], [`Error::Shape`], and [`Error::NumFeatures`] for the weight; then
+/// nothing was written.
 pub fn double_backward_into<T: MixesWith<P>, P: Element>(
     at: &At<'_, T, P>,
     cotangents: &Cotangents<'_, T, P>,
@@ -118,8 +123,11 @@ pub fn double_backward_into<T: MixesWith<P>, P: Element>(
         shape,
         cotangents.grad_input.as_ref().map_or(shape, |u| u.shape()),
     )?;
-    check_length("the cotangent of grad_weight", channels, cotangents.grad_weight)?;
-    check_length("the cotangent of grad_bias", channels, cotangents.grad_bias)?;
+    for (name, vector) in
+        [(COTANGENT_OF_WEIGHT, cotangents.grad_weight), (COTANGENT_OF_BIAS, cotangents.grad_bias)]
+    {
+        check_shape(name, &[channels], vector.as_ref().map_or(&[channels], |vector| vector.shape()))?;
+    }
     let (mut grad_output, mut input) = (Sink::new(&mut grad_output), Sink::new(&mut input));
     let mut work = Work::new(at, cotangents);
     for group in work.walk.groups() {

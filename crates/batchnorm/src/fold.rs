@@ -48,11 +48,11 @@ impl Map {
         let (map, groups, fits, expected) = match self {
             Map::Linear => ("linear map", 1, shape.len() == 2, "(out, in)"),
             Map::Conv { groups } => {
-                let fits = shape.len() >= 3 && groups > 0 && shape[0].is_multiple_of(groups);
+                let fits = shape.len() >= 2 && groups > 0 && shape[0].is_multiple_of(groups);
                 ("convolution", groups, fits, "(out, in/groups, *kernel), with out a multiple of groups")
             }
             Map::ConvTranspose { groups } => {
-                let fits = shape.len() >= 3 && groups > 0 && shape[0].is_multiple_of(groups);
+                let fits = shape.len() >= 2 && groups > 0 && shape[0].is_multiple_of(groups);
                 (
                     "transposed convolution",
                     groups,
@@ -74,8 +74,8 @@ impl<P: Element> BatchNorm<P> {
     /// in evaluation. Without a bias of its own, the map's counts as 0.
     ///
     /// # Errors
-    /// [`Error::MapWeight`] for a weight that is none of such a map;
-    /// [`Error::MissingRunningStat`]; [`Error::NumFeatures`] where the layer's
+    /// [`Error::MissingRunningStat`]; [`Error::MapWeight`] for a weight that is none
+    /// of such a map; [`Error::NumFeatures`] where the layer's
     /// vectors or the map's bias are not as long as the map has output channels;
     /// [`Error::EpsNegative`].
     pub fn fold<T: MixesWith<P>, D: Dimension>(
@@ -84,11 +84,11 @@ impl<P: Element> BatchNorm<P> {
         weight: ArrayView<'_, T, D>,
         bias: Option<ArrayView1<'_, T>>,
     ) -> Result<(Array<T, D>, Array1<T>), Error> {
-        let outputs = map.outputs(weight.shape())?;
         let state = self.state();
         let missing = |name| Error::MissingRunningStat { name };
         let mean = view(&state.running_mean).ok_or(missing("running_mean"))?;
         let var = view(&state.running_var).ok_or(missing("running_var"))?;
+        let outputs = map.outputs(weight.shape())?;
         let (bn_weight, bn_bias) = (view(&state.weight), view(&state.bias));
         let vectors = [
             ("running_mean", Some(mean)),

@@ -186,7 +186,7 @@ impl<P: Element> BatchNorm<P> {
     pub fn forward_parts<T: MixesWith<P>, D: Dimension>(
         &mut self,
         parts: &[ArrayView<'_, T, D>],
-    ) -> Result<(Vec<Array<T, D>>, Saved<P>), Error> {
+    ) -> Result<Parts<T, P, D>, Error> {
         let shape = joined_shape(parts)?;
         let plan = self.admit(T::DTYPE, &shape)?;
         let mut saved = Saved::default();
@@ -237,6 +237,9 @@ impl<P: Element> BatchNorm<P> {
         }
     }
 }
+
+/// The output of each part, and what the backward passes of the whole need.
+pub type Parts<T, P, D> = (Vec<Array<T, D>>, Saved<P>);
 
 /// The shape of the parts joined along N.
 fn joined_shape<T, D: Dimension>(parts: &[ArrayView<'_, T, D>]) -> Result<Vec<usize>, Error> {

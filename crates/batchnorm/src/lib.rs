@@ -70,7 +70,9 @@ pub use dtype::{DType, Element, MixesWith, check_dtypes};
 pub use error::Error;
 pub use fold::Map;
 pub use forward::{Affine, Statistics};
-pub use layer::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, Ranked, Ranks, Ranks1d, Ranks2d, Ranks3d};
+pub use layer::{
+    BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, Parts, Ranked, Ranks, Ranks1d, Ranks2d, Ranks3d,
+};
 pub use layout::MemoryFormat;
 pub use moments::{Moments, moments};
 pub use saved::{Gradients, Saved, SecondGradients};

@@ -6,13 +6,15 @@ use ndarray::{Array, Array1, ArrayView, ArrayView1, ArrayViewD, Dimension, IxDyn
 
 use crate::admit::Origin;
 use crate::backward::{At, GradSums, OutputMask, backward_into};
-use crate::double_backward::{Cotangents, SecondSums, double_backward_into};
+use crate::double_backward::{
+    COTANGENT_OF_BIAS, COTANGENT_OF_WEIGHT, Cotangents, SecondSums, double_backward_into,
+};
 use crate::dtype::{Element, MixesWith};
 use crate::error::Error;
 use crate::forward::Statistics;
 use crate::layout::{check_shape, zeros_like};
 use crate::moments::Moments;
-use crate::state::{check_length, view};
+use crate::state::view;
 
 /// What a forward pass leaves behind. Of size O(C): the input is not kept, and
 /// is passed again.
@@ -108,7 +110,7 @@ impl<P: Element> Saved<P> {
     ///
     /// # Errors
     /// [`Error::Shape`] where an array has another shape than the forward's input,
-    /// [`Error::NumFeatures`] where v or t is not of length C.
+    /// or v or t is not of length C.
     pub fn double_backward<T: MixesWith<P>, D: Dimension>(
         &self,
         input: ArrayView<'_, T, D>,
@@ -119,8 +121,10 @@ impl<P: Element> Saved<P> {
     ) -> Result<SecondGradients<T, P, D>, Error> {
         let (input, grad_output) = (input.into_dyn(), grad_output.into_dyn());
         let at = self.at(&input, &grad_output)?;
-        check_length("the cotangent of grad_weight", self.statistics.len(), grad_weight)?;
-        check_length("the cotangent of grad_bias", self.statistics.len(), grad_bias)?;
+        let channels = [self.statistics.len()];
+        for (name, vector) in [(COTANGENT_OF_WEIGHT, grad_weight), (COTANGENT_OF_BIAS, grad_bias)] {
+            check_shape(name, &channels, vector.as_ref().map_or(&channels, |vector| vector.shape()))?;
+        }
         // What the layer lacks has no gradient for a cotangent to meet.
         let cotangents = Cotangents {
             grad_input: grad_input.map(|u| u.into_dyn()),

@@ -86,9 +86,7 @@ fn accumulate_lanes<L: Lane, const K: usize>(
     let mut row = |first: usize, count: usize| {
         for lane in 0..count {
             let terms = term(first + lane);
-            for k in 0..K {
-                lanes[k][lane].put(terms[k]);
-            }
+            lanes.iter_mut().zip(terms).for_each(|(lanes, term)| lanes[lane].put(term));
         }
     };
     let whole = len - len % LANES;

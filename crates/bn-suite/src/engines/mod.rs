@@ -1,5 +1,6 @@
 //! The engines that come with the suite.
 
+pub mod batchnorm;
 pub mod process;
 pub mod textbook;
 
@@ -8,7 +9,10 @@ use crate::engine::Engine;
 /// Builds an engine.
 pub type Constructor = fn() -> Box<dyn Engine>;
 
-const ENGINES: [(&str, Constructor); 1] = [("textbook", || Box::new(textbook::Textbook::default()))];
+const ENGINES: [(&str, Constructor); 2] = [
+    ("batchnorm", || Box::new(batchnorm::BatchnormEngine::default())),
+    ("textbook", || Box::new(textbook::Textbook::default())),
+];
 
 /// The names that [`constructor`] and [`by_name`] know.
 pub fn names() -> impl Iterator<Item = &'static str> {

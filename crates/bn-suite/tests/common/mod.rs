@@ -10,7 +10,7 @@ use bn_suite::outcome::Outcome;
 use bn_suite::tensor::{DType, Layout, Tensor};
 
 /// The engines that need nothing but this crate.
-pub const ENGINES: [&str; 1] = ["textbook"];
+pub const ENGINES: [&str; 2] = ["batchnorm", "textbook"];
 
 /// An engine that comes with the suite.
 pub fn engine(name: &str) -> Box<dyn Engine> {
