@@ -1,8 +1,33 @@
 //! The catalogue: every case of the suite, one file per group.
+//!
+//! A case is named `group/fault`, after the fault that it exposes, and its note
+//! says what failing it means; where a real project made that very mistake, the
+//! note names it. How a case is written down is [`builder`]'s business, where its
+//! numbers come from is [`fill`]'s.
 
-use crate::case::{Case, Layer, Mode, Pass, Rank, State, Step};
+mod accuracy;
+mod affine;
+mod builder;
+mod combinations;
+mod digits;
+mod documents;
+mod dtypes;
+mod fill;
+mod folding;
+mod gradients;
+mod layouts;
+mod merging;
+mod modes;
+mod momentum;
+mod normalise;
+mod ranks;
+mod refusals;
+mod running_stats;
+mod second_gradients;
+mod special_values;
+
+use crate::case::Case;
 use crate::golden::Dispute;
-use crate::tensor::{DType, Tensor};
 
 /// A case as the catalogue holds it.
 #[derive(Clone, Debug)]
@@ -16,23 +41,49 @@ pub struct Entry {
     pub disputed: Option<Dispute>,
 }
 
-/// Every case, in the order of the groups.
+/// The groups, in the order in which a reader should meet them.
+pub const GROUPS: [&str; 18] = [
+    "documents",
+    "normalise",
+    "running-stats",
+    "momentum",
+    "modes",
+    "affine",
+    "ranks",
+    "dtypes",
+    "layouts",
+    "gradients",
+    "second-gradients",
+    "special-values",
+    "accuracy",
+    "refusals",
+    "folding",
+    "merging",
+    "digits",
+    "combinations",
+];
+
+/// Every case, in the order of [`GROUPS`].
 pub fn all() -> Vec<Entry> {
-    let input = Tensor::new(DType::F32, &[3, 4], vec![1., 2., 3., 4., 2., 3., 4., 5., 3., 4., 5., 6.]);
-    let ones = || Some(Tensor::vector(DType::F32, &[1.0; 4]));
-    let zeros = || Some(Tensor::vector(DType::F32, &[0.0; 4]));
-    let case = Case {
-        name: "documents/three-by-four".into(),
-        note: "The 3×4 example: output ±1.2247, running mean 0.1 of the batch's, running variance 1.".into(),
-        layer: Layer { rank: Rank::One, num_features: 4, ..Layer::default() },
-        state: State {
-            weight: ones(),
-            bias: zeros(),
-            running_mean: zeros(),
-            running_var: ones(),
-            num_batches_tracked: Some(0),
-        },
-        steps: vec![Step::BatchNorm(Box::new(Pass::forward(Mode::Train, input)))],
-    };
-    vec![Entry { case, stored: true, disputed: None }]
+    [
+        documents::cases(),
+        normalise::cases(),
+        running_stats::cases(),
+        momentum::cases(),
+        modes::cases(),
+        affine::cases(),
+        ranks::cases(),
+        dtypes::cases(),
+        layouts::cases(),
+        gradients::cases(),
+        second_gradients::cases(),
+        special_values::cases(),
+        accuracy::cases(),
+        refusals::cases(),
+        folding::cases(),
+        merging::cases(),
+        digits::cases(),
+        combinations::cases(),
+    ]
+    .concat()
 }
