@@ -41,7 +41,12 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     }
     let stored = entries.iter().filter(|entry| entry.stored).count();
     if stale.is_empty() {
-        anstream::println!("{}: {stored} cases in {} files", style::good("up to date"), files.len());
+        anstream::println!(
+            "{}: {} in {}",
+            style::good("up to date"),
+            style::count(stored, "case"),
+            style::count(files.len(), "file")
+        );
     } else {
         anstream::println!("{}: {} of {} files", style::bad("not up to date"), stale.len(), files.len());
         if arguments.check {

@@ -87,7 +87,7 @@ fn worst_cells(worst: &Option<WorstOf>) -> [String; 2] {
         return ["0".into(), "every element exact".into()];
     }
     let short = case.split_once('/').map_or(case.as_str(), |(_, short)| short);
-    [format!("{:.3}", place.ratio), format!("{short}, step {}, {}[{}]", place.step, place.field, place.index)]
+    [style::ratio(place.ratio), format!("{short}, step {}, {}[{}]", place.step, place.field, place.index)]
 }
 
 /// What was not tested: how many cases need each capability that is not claimed.
@@ -98,8 +98,13 @@ fn write_unsupported(out: &mut impl Write, report: &Report) -> Result<()> {
     }
     if !needs.is_empty() {
         let needs: Vec<String> = needs.iter().map(|(name, count)| format!("{name} ({count})")).collect();
-        let count = report.unsupported_cases.len();
-        writeln!(out, "{} {count} cases, which need: {}", style::doubtful("not asked"), needs.join(", "))?;
+        let count = style::count(report.unsupported_cases.len(), "case");
+        writeln!(
+            out,
+            "{}: {count} that need what is not claimed: {}",
+            style::doubtful("not asked"),
+            needs.join(", ")
+        )?;
     }
     Ok(())
 }
@@ -126,10 +131,11 @@ fn write_failures(out: &mut impl Write, cases: &[CaseReport]) -> Result<()> {
 fn write_summary(out: &mut impl Write, report: &Report) -> Result<()> {
     let Counts { cases, passed, failed, unsupported, disputed } = report.counts;
     let engine = format!("{} {}", report.engine.name, report.engine.version);
+    let cases = style::count(cases, "case");
     let failed = if failed == 0 { style::good("0 failed") } else { style::bad(format!("{failed} failed")) };
     writeln!(
         out,
-        "{engine}: {cases} cases: {passed} passed, {failed}, {unsupported} unsupported, {disputed} disputed"
+        "{engine}: {cases}: {passed} passed, {failed}, {unsupported} unsupported, {disputed} disputed"
     )?;
     Ok(())
 }

@@ -37,6 +37,6 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let count = rows.len();
     let mut out = anstream::stdout();
     writeln!(out, "{}", style::table(&["case", "steps", "what a failure means"], rows, 1..2))?;
-    writeln!(out, "{count} cases; `bn show CASE` shows one")?;
+    writeln!(out, "{}; `bn show CASE` shows one", style::count(count, "case"))?;
     Ok(true)
 }

@@ -110,7 +110,7 @@ fn field_rows(field: Field, expected: &ExpectedField, got: &Tensor, limit: usize
             decimal(got.dtype, value),
             decimal(expected.value.dtype, truth),
             format!("{allowance:.2e}"),
-            format!("{:.3}", difference.ratio()),
+            style::ratio(difference.ratio()),
         ]
     };
     let all = || check::differences(expected, got);
