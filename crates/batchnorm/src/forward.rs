@@ -60,10 +60,11 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// From the batch: its mean and its biased variance.
+    /// From the batch: its mean and its biased variance. An empty batch has
+    /// neither; 0 and 0 stand in, so that the empty sums of its gradients are 0.
     pub fn from_moments(moments: &Moments, eps: f64) -> Self {
         let Moments { count, scale, mean, m2 } = *moments;
-        let var_biased = m2 / count as f64;
+        let var_biased = m2 / count.max(1) as f64;
         Statistics { scale, mean, scaled_invstd: 1.0 / (var_biased + eps * scale * scale).sqrt() }
     }
 

@@ -24,7 +24,8 @@ impl<T: Element> Buffer<T> {
         };
         let reach: usize =
             shape.iter().zip(&strides).map(|(&len, stride)| len.saturating_sub(1) * stride).sum();
-        let mut memory = vec![T::default(); if tensor.is_empty() { offset } else { offset + reach + 1 }];
+        // Without elements too: ndarray wants the other axes' reach all the same.
+        let mut memory = vec![T::default(); offset + reach + 1];
         for (value, index) in tensor.data.iter().zip(ndarray::indices(IxDyn(&shape))) {
             let place: usize = index.as_array_view().iter().zip(&strides).map(|(i, stride)| i * stride).sum();
             memory[offset + place] = T::from_f64(*value);
