@@ -100,11 +100,8 @@ fn answer_state(outcome: &mut Outcome, state: &State, step: &Step) {
     outcome.num_batches_tracked = state.num_batches_tracked;
     let parameters = [(Field::Weight, &state.weight), (Field::Bias, &state.bias)];
     let buffers = [(Field::RunningMean, &state.running_mean), (Field::RunningVar, &state.running_var)];
-    let answered: Vec<_> = match step {
-        Step::BatchNorm(_) | Step::Merge { .. } => buffers.to_vec(),
-        Step::Reset { .. } => [parameters, buffers].concat(),
-        Step::Fold(_) => Vec::new(),
-    };
+    let answered =
+        if matches!(step, Step::Reset { .. }) { [parameters, buffers].concat() } else { buffers.to_vec() };
     for (field, tensor) in answered {
         outcome.fields.extend(tensor.clone().map(|tensor| (field, tensor)));
     }
@@ -151,7 +148,7 @@ fn join(parts: &[Tensor]) -> Tensor {
     let mut shape = first.shape.clone();
     shape[0] = parts.iter().map(|part| part.shape[0]).sum();
     let data = parts.iter().flat_map(|part| part.data.iter().copied()).collect();
-    Tensor::new(first.dtype, &shape, data).with_layout(answer_layout(first))
+    Tensor::new(first.dtype, &shape, data)
 }
 
 /// The gradients must have the shapes of what they are gradients of.
