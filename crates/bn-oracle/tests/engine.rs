@@ -72,3 +72,12 @@ fn the_worked_example_over_the_protocol() {
     assert_eq!((about.name.as_str(), about.version.as_str()), ("libtorch", bn_oracle::version::linked()));
     assert_three_by_four(&outcomes[0]);
 }
+
+/// On a machine without a device the reason must fit on the line that says so.
+#[test]
+fn cuda_is_there_or_the_reason_is_one_line() {
+    match bn_oracle::cuda::devices() {
+        Ok(count) => assert!(count > 0),
+        Err(reason) => assert!(!reason.is_empty() && !reason.contains('\n'), "{reason:?}"),
+    }
+}

@@ -69,8 +69,8 @@ fn random_cases() {
     println!("{count} random cases, {held} of them put to libtorch; kept back for its known faults:");
     kept_back.iter().for_each(|(reason, count)| println!("  {count} × {reason}"));
     stop_at(&failures);
-    // Of any hundred seeds or more: the faults are the exception.
-    assert!(count < 100 || held * 2 > count, "only {held} of {count} cases were put to libtorch");
+    // Some three fifths are; of a thousand, half would be an accident that never happens.
+    assert!(count < 1000 || held * 2 > count, "only {held} of {count} cases were put to libtorch");
 }
 
 /// What an engine gets wrong about a random case, and how to see it again.

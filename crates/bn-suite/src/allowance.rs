@@ -71,8 +71,13 @@ impl Tracked {
     /// A value with a known error bound.
     pub fn new(value: Real, error: f64, arithmetic: Format) -> Self {
         let approximate = F64.round(&value);
-        // Only NaN is right for NaN, and only the same infinity for an infinity.
-        let error = if approximate.is_finite() { error } else { 0.0 };
+        let error = match error {
+            // Only NaN is right for NaN, and only the same infinity for an infinity.
+            _ if !approximate.is_finite() => 0.0,
+            // Something unbounded times 0: unbounded.
+            error if error.is_nan() => f64::INFINITY,
+            error => error,
+        };
         Tracked { value, error, approximate, arithmetic }
     }
 

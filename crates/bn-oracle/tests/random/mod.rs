@@ -203,7 +203,7 @@ impl Setting {
         let out = self.layer.num_features;
         let into = pick(rng, &[FoldInto::Linear, FoldInto::Conv, FoldInto::ConvTranspose]);
         let groups = pick(rng, &[1, 1, 2, 3]);
-        let groups = if into == FoldInto::Linear || out % groups != 0 { 1 } else { groups };
+        let groups = if into == FoldInto::Linear || !out.is_multiple_of(groups) { 1 } else { groups };
         let mut shape = match into {
             FoldInto::ConvTranspose => vec![groups * rng.usize(1..=3), out / groups],
             _ => vec![out, rng.usize(1..=4)],
