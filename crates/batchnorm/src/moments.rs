@@ -22,7 +22,7 @@
 //!
 //! hold for any m₀, and D is what rounding left in m₀, so Q − D²/n cancels
 //! nothing. Each d is x − m₀ rounded once: its error is 2⁻⁵³ of the *deviation*,
-//! however large the mean. Likewise the mean is kept as the unevaluated pair
+//! however large the mean, and so is that of D/n. Likewise the mean is kept as the unevaluated pair
 //! m₀ + D/n, since for f64 input a single f64 would spoil x − mean by half an ulp
 //! of the mean.
 //!
