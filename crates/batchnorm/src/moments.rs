@@ -22,7 +22,7 @@
 //!
 //! hold for any m₀, and D is what rounding left in m₀, so Q − D²/n cancels
 //! nothing. Each d is x − m₀ rounded once: its error is 2⁻⁵³ of the *deviation*,
-//! however large the mean. Likewise the mean is kept as the unevaluated pair
+//! however large the mean, and so is that of D/n. Likewise the mean is kept as the unevaluated pair
 //! m₀ + D/n, since for f64 input a single f64 would spoil x − mean by half an ulp
 //! of the mean.
 //!
@@ -41,6 +41,8 @@
 //! mean = mean_a + δ·n_b/n          M2 = M2_a + M2_b + δ²·n_a·n_b/n
 //! ```
 
+use std::ops::Range;
+
 use ndarray::{ArrayView, ArrayViewD, Dimension};
 
 use crate::config::Rank;
@@ -48,7 +50,6 @@ use crate::dtype::{DType, Element};
 use crate::error::Error;
 use crate::layout::{BLANK, Source, Tile, WIDTH, Walk};
 use crate::sum::{Pair, accumulate, two_sum};
-use std::ops::Range;
 
 /// 2⁻⁶⁰⁰: brings the largest f64 to 2⁴²⁴, so that 2¹⁷⁰ squares add up, and keeps
 /// any deviation that can make a square overflow (2⁴⁹⁰ and more) above 2⁻¹¹⁰.
@@ -227,3 +228,6 @@ fn measure_scaled<T: Element>(
         *moments = Moments::from_passes(walk.n(), scale, m0, sum.map(Pair::value));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,10 @@ impl EngineArguments {
     /// The command line that asks the same engine again.
     pub fn replay(&self, fixtures: Option<&Path>) -> Replay {
         let mut replay = Replay::named(&self.engine);
+        // Started by hand, it is started by hand again in the same way.
+        if let (None, Some(program)) = (env::var_os("CARGO"), env::args().next()) {
+            replay.program = shell_words::quote(&program).into_owned();
+        }
         if let Some(command) = &self.command {
             replay.options = format!("--command {}", shell_words::quote(command));
         }

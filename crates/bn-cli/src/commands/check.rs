@@ -99,12 +99,7 @@ fn write_unsupported(out: &mut impl Write, report: &Report) -> Result<()> {
     if !needs.is_empty() {
         let needs: Vec<String> = needs.iter().map(|(name, count)| format!("{name} ({count})")).collect();
         let count = style::count(report.unsupported_cases.len(), "case");
-        writeln!(
-            out,
-            "{}: {count} that need what is not claimed: {}",
-            style::doubtful("not asked"),
-            needs.join(", ")
-        )?;
+        writeln!(out, "{}: {count}, for want of {}", style::doubtful("not asked"), needs.join(", "))?;
     }
     Ok(())
 }
