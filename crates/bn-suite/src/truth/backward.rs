@@ -23,12 +23,13 @@ pub(super) fn backward(
     weight: Option<&Tracked>,
     statistics: Mode,
 ) -> Gradients {
-    let arithmetic = normalised.deviation.arithmetic;
+    let arithmetic = normalised.deviation.arithmetic();
     let g: Vec<Tracked> = grad_output.iter().map(|&g| Tracked::exact(g, arithmetic)).collect();
     let products: Vec<Tracked> = g.iter().zip(&normalised.values).map(|(g, x_hat)| g * x_hat).collect();
     let grad_bias = sum(g.iter(), arithmetic);
     let grad_weight = sum(products.iter(), arithmetic);
-    let scale = &weight.cloned().unwrap_or_else(|| Tracked::exact(1.0, arithmetic)) / &normalised.deviation;
+    let weight = weight.cloned().unwrap_or_else(|| Tracked::exact(1.0, arithmetic));
+    let scale = normalised.deviation.divide(&weight);
     let input = match statistics {
         Mode::Eval => g.iter().map(|g| g * &scale).collect(),
         Mode::Train => {

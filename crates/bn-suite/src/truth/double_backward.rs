@@ -43,7 +43,7 @@ pub(super) fn double_backward(
     weight: Option<&Tracked>,
     statistics: Mode,
 ) -> SecondGradients {
-    let arithmetic = normalised.deviation.arithmetic;
+    let arithmetic = normalised.deviation.arithmetic();
     let exact = |value: f64| Tracked::exact(value, arithmetic);
     if grad_output.is_empty() {
         // An empty batch: empty sums, not their quotients by 0.
@@ -53,8 +53,8 @@ pub(super) fn double_backward(
     let u: Vec<Tracked> = cotangents.input.iter().map(|&u| exact(u)).collect();
     let (v, t) = (exact(cotangents.weight), exact(cotangents.bias));
     let x_hat = &normalised.values;
-    let s = &exact(1.0) / &normalised.deviation;
-    let ws = &weight.cloned().unwrap_or_else(|| exact(1.0)) * &s;
+    let s = normalised.deviation.divide(&exact(1.0));
+    let ws = normalised.deviation.divide(&weight.cloned().unwrap_or_else(|| exact(1.0)));
     let dot = |a: &[Tracked], b: &[Tracked]| -> Tracked {
         let products: Vec<Tracked> = a.iter().zip(b).map(|(a, b)| a * b).collect();
         sum(products.iter(), arithmetic)

@@ -6,6 +6,7 @@
 //! statistics. The quotient by σ, rather than a product with 1/σ, keeps exact
 //! what is exact, so that a tie of the final rounding is seen as one.
 
+use super::format::Format;
 use crate::allowance::{Precision, Tracked, sum};
 
 /// Mean and biased variance of one channel.
@@ -18,9 +19,50 @@ pub(super) struct Statistics {
 /// What a backward pass needs of the forward pass that it belongs to, for one channel.
 pub(super) struct Normalised {
     /// σ = √(v + eps).
-    pub deviation: Tracked,
+    pub deviation: Deviation,
     /// x̂.
     pub values: Vec<Tracked>,
+}
+
+/// σ = √(v + eps), and what an engine may have made of 1/σ.
+///
+/// σ's own bound is of no use below a quotient where v is known badly: σ ± e may
+/// reach 0, while what an engine divides by is a root of something that is at
+/// least eps. So the bound of 1/σ is taken from the ends of the interval of v.
+pub(super) struct Deviation {
+    sigma: Tracked,
+    inverse: Tracked,
+}
+
+impl Deviation {
+    /// From v (biased, or running) and eps, kept as an engine keeps it (or its inverse).
+    pub fn new(var: &Tracked, eps: f64, precision: Precision) -> Self {
+        let arithmetic = precision.arithmetic;
+        let radicand = var + &Tracked::setting(eps, arithmetic);
+        let sigma = radicand.sqrt();
+        let inverse = &Tracked::exact(1.0, arithmetic).value / &sigma.value;
+        // No engine's variance is negative, so that its radicand is at least eps, held in its arithmetic.
+        let least = (radicand.approximate - radicand.error).max(eps * (1.0 - arithmetic.unit_roundoff()));
+        let most = radicand.approximate + radicand.error;
+        let exact = 1.0 / radicand.approximate.sqrt();
+        let from_var = (1.0 / least.sqrt() - exact).max(exact - 1.0 / most.sqrt());
+        // The root and the quotient are rounded.
+        let rounding = 2.0 * arithmetic.unit_roundoff() * (exact + from_var);
+        let inverse = Tracked::new(inverse, from_var + rounding, arithmetic).kept_in(precision.statistics);
+        Deviation { sigma, inverse }
+    }
+
+    /// a/σ: the exact quotient, which keeps exact what is exact; its bound is that
+    /// of a·(1/σ).
+    pub fn divide(&self, a: &Tracked) -> Tracked {
+        let bound = a * &self.inverse;
+        Tracked::new(&a.value / &self.sigma.value, bound.error, bound.arithmetic)
+    }
+
+    /// The format in which the engine computes.
+    pub fn arithmetic(&self) -> Format {
+        self.inverse.arithmetic
+    }
 }
 
 /// μ = Σx/n and v = Σ(x − μ)²/n.
@@ -51,17 +93,27 @@ pub(super) fn unbiased(var_biased: &Tracked, n: usize) -> Tracked {
     &(var_biased * &Tracked::exact(n as f64, arithmetic)) / &Tracked::exact(n as f64 - 1.0, arithmetic)
 }
 
-/// σ = √(v + eps), kept as an engine keeps it (or its inverse).
-pub(super) fn deviation(var_biased: &Tracked, eps: f64, precision: Precision) -> Tracked {
-    (var_biased + &Tracked::setting(eps, precision.arithmetic)).sqrt().kept_in(precision.statistics)
+/// x̂ = (x − μ)/σ with the running statistics.
+pub(super) fn normalise(values: &[f64], statistics: &Statistics, deviation: Deviation) -> Normalised {
+    let arithmetic = deviation.arithmetic();
+    let distance = |x: &f64| &Tracked::exact(*x, arithmetic) - &statistics.mean;
+    let values = values.iter().map(|x| deviation.divide(&distance(x))).collect();
+    Normalised { deviation, values }
 }
 
-/// x̂ = (x − μ)/σ.
-pub(super) fn normalise(values: &[f64], statistics: &Statistics, deviation: Tracked) -> Normalised {
-    let arithmetic = deviation.arithmetic;
-    let values =
-        values.iter().map(|&x| &(&Tracked::exact(x, arithmetic) - &statistics.mean) / &deviation).collect();
-    Normalised { deviation, values }
+/// x̂ = (x − μ)/σ with the batch's own statistics.
+///
+/// However badly mean and variance are known, an engine that normalises by its own
+/// ends with Σx̂² ≤ n, so that no |x̂| exceeds √n; nor does the true one. The error
+/// is therefore at most |x̂| + √n, with a little for the rounding of what Σx̂² ≤ n
+/// takes for granted: all that is left where the offset swamps the deviation.
+pub(super) fn normalise_by_own(values: &[f64], statistics: &Statistics, deviation: Deviation) -> Normalised {
+    let limit = (values.len() as f64).sqrt() * 1.01;
+    let mut normalised = normalise(values, statistics, deviation);
+    for x_hat in &mut normalised.values {
+        x_hat.error = x_hat.error.min(x_hat.approximate.abs() + limit);
+    }
+    normalised
 }
 
 /// y = w·x̂ + b, for an engine that computes it so, or folded as x·α + β with
@@ -74,7 +126,7 @@ pub(super) fn affine(
     weight: Option<&Tracked>,
     bias: Option<&Tracked>,
 ) -> Vec<Tracked> {
-    let scale = weight.map_or(1.0, Tracked::magnitude) / normalised.deviation.approximate;
+    let scale = weight.map_or(1.0, Tracked::magnitude) * normalised.deviation.inverse.magnitude();
     let shift = bias.map_or(0.0, Tracked::magnitude);
     let constant = 2.0 * statistics.mean.magnitude() * scale + shift;
     values

@@ -7,7 +7,7 @@ use super::backward::{self, Gradients};
 use super::channels::{self, Extents};
 use super::double_backward::{self, SecondGradients};
 use super::fold::{self, Channel};
-use super::forward::{self, Normalised, Statistics};
+use super::forward::{self, Deviation, Normalised, Statistics};
 use super::{Fields, format::Format};
 use crate::allowance::{Precision, Tracked};
 use crate::case::{Case, Fold, Layer, Mode, OutputMask, Pass, Rank, Reset};
@@ -85,7 +85,7 @@ impl<'a> Module<'a> {
         let values = channels::split(&pass.input);
         let statistics = self.statistics(&plan, &values, precision);
         self.update(&plan, &statistics, Extents::of(&pass.input.shape).per_channel());
-        let normalised = self.normalise(&values, &statistics, precision);
+        let normalised = self.normalise(plan.statistics, &values, &statistics, precision);
         let output = self.affine(&values, &statistics, &normalised);
         let like_input =
             |fields: &mut Fields, field, channels| put_like(fields, field, &pass.input, channels);
@@ -213,18 +213,20 @@ impl<'a> Module<'a> {
 
     fn normalise(
         &self,
+        source: Mode,
         values: &[Vec<f64>],
         statistics: &[Statistics],
         precision: Precision,
     ) -> Vec<Normalised> {
-        let eps = self.layer.eps;
-        let pairs = values.par_iter().zip(statistics);
-        pairs
-            .map(|(x, statistics)| {
-                let deviation = forward::deviation(&statistics.var_biased, eps, precision);
-                forward::normalise(x, statistics, deviation)
-            })
-            .collect()
+        let normalise = match source {
+            Mode::Train => forward::normalise_by_own,
+            Mode::Eval => forward::normalise,
+        };
+        let channel = |(x, statistics): (&Vec<f64>, &Statistics)| {
+            let deviation = Deviation::new(&statistics.var_biased, self.layer.eps, precision);
+            normalise(x, statistics, deviation)
+        };
+        values.par_iter().zip(statistics).map(channel).collect()
     }
 
     fn affine(
@@ -348,9 +350,9 @@ impl<'a> Module<'a> {
         }
         let precision = self.precision(map.weight.dtype);
         let channel = |c: usize| {
-            let deviation = forward::deviation(&var.values[c], self.layer.eps, precision);
+            let deviation = Deviation::new(&var.values[c], self.layer.eps, precision);
             let one = Tracked::exact(1.0, precision.arithmetic);
-            let scale = at(&self.weight, c).unwrap_or(&one) / &deviation;
+            let scale = deviation.divide(at(&self.weight, c).unwrap_or(&one));
             Channel { scale, mean: mean.values[c].clone(), bias: at(&self.bias, c).cloned() }
         };
         let channels: Vec<Channel> = (0..out).map(channel).collect();
@@ -375,7 +377,7 @@ impl<'a> Module<'a> {
         let values = channels::split(&whole);
         let statistics = self.statistics(&plan, &values, precision);
         self.update(&plan, &statistics, Extents::of(&whole.shape).per_channel());
-        let normalised = self.normalise(&values, &statistics, precision);
+        let normalised = self.normalise(plan.statistics, &values, &statistics, precision);
         put_like(fields, Field::Output, &whole, self.affine(&values, &statistics, &normalised));
         let dtype = self.parameter_dtype(whole.dtype);
         let vector = |value: fn(&Statistics) -> &Tracked| {
