@@ -3,14 +3,17 @@
 //! A stored case is read from the fixtures, which is what everyone else checks
 //! against too; a case that is too large to store is solved anew.
 
+use std::collections::{HashMap, HashSet};
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use bn_suite::case::Case;
 use bn_suite::catalogue::{self, Entry};
 use bn_suite::fixtures::{self, SCHEMA_FILE};
 use bn_suite::golden::Golden;
 use clap::Args;
+use rayon::prelude::*;
 
 use crate::{names, progress};
 
@@ -62,32 +65,36 @@ fn found(will_do: impl Fn(&Path) -> bool) -> Option<PathBuf> {
 pub fn select(group: Option<&str>, case: Option<&str>, fixtures: &FixturesArgument) -> Result<Vec<Golden>> {
     let folder = fixtures.folder()?;
     let entries = catalogue::all();
-    let mut stored = fixtures::read(&folder, &fixtures::stored_groups(&entries))?;
-    let is_wanted = |golden_case: &bn_suite::case::Case| {
-        group.is_none_or(|group| golden_case.group() == group)
-            && case.is_none_or(|case| golden_case.name == case)
-    };
+    let stored = fixtures::read(&folder, &fixtures::stored_groups(&entries))?;
     known(group, case, &entries, &stored)?;
-    let wanted: Vec<&Entry> = entries.iter().filter(|entry| is_wanted(&entry.case)).collect();
-    let bar = progress::bar(wanted.len(), "solving");
-    let mut goldens = Vec::new();
-    for entry in wanted {
-        bar.inc(1);
-        let place = stored.iter().position(|golden| golden.case.name == entry.case.name);
-        goldens.push(match place {
-            Some(place) => stored.remove(place),
-            None if !entry.stored => fixtures::solve(entry),
-            None => bail!(
-                "{}: case {:?} of the catalogue is missing; `bn bless` writes it",
-                folder.join(format!("{}.json", entry.case.group())).display(),
-                entry.case.name
-            ),
-        });
+    let is_wanted = |asked: &Case| {
+        group.is_none_or(|group| asked.group() == group) && case.is_none_or(|case| asked.name == case)
+    };
+    let order: Vec<String> = stored.iter().map(|golden| golden.case.name.clone()).collect();
+    let mut stored: HashMap<String, Golden> =
+        stored.into_iter().map(|golden| (golden.case.name.clone(), golden)).collect();
+    let mut wanted: Vec<(&Entry, Option<Golden>)> = Vec::new();
+    for entry in &entries {
+        let golden = stored.remove(&entry.case.name);
+        if golden.is_none() && entry.stored {
+            let file = folder.join(format!("{}.json", entry.case.group()));
+            let name = &entry.case.name;
+            bail!("{}: case {name:?} of the catalogue is missing; `bn bless` writes it", file.display());
+        }
+        if is_wanted(&entry.case) {
+            wanted.push((entry, golden));
+        }
     }
+    let bar = progress::bar(wanted.len(), "solving");
+    let solve = |(entry, golden): (&Entry, Option<Golden>)| {
+        bar.inc(1);
+        golden.unwrap_or_else(|| fixtures::solve(entry))
+    };
+    let mut goldens: Vec<Golden> = wanted.into_par_iter().map(solve).collect();
     bar.finish_and_clear();
     // What only the files hold comes last.
-    let in_catalogue = |golden: &Golden| entries.iter().any(|entry| entry.case.name == golden.case.name);
-    goldens.extend(stored.into_iter().filter(|golden| is_wanted(&golden.case) && !in_catalogue(golden)));
+    goldens
+        .extend(order.iter().filter_map(|name| stored.remove(name)).filter(|golden| is_wanted(&golden.case)));
     Ok(goldens)
 }
 
@@ -126,6 +133,6 @@ pub fn known_group<'a>(group: &str, groups: impl Iterator<Item = &'a str>) -> Re
 }
 
 fn unique<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     names.filter(move |name| seen.insert(*name))
 }

@@ -38,7 +38,7 @@ impl Engine for LibtorchEngine {
     }
 
     fn run(&mut self, case: &Case) -> Result<Vec<Outcome>, EngineError> {
-        play(case).map_err(|stop| EngineError::Crashed(stop.to_string()))
+        play(case).map_err(|stop| EngineError::Failed(stop.to_string()))
     }
 }
 

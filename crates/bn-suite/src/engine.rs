@@ -41,7 +41,10 @@ pub enum EngineError {
     /// It says that it cannot do this case. A failure if the case needs only what it claims.
     #[error("unsupported: {0}")]
     Unsupported(String),
-    /// It died, panicked or raised an error that is not a refusal.
+    /// It raised an error that is not a refusal, and can be asked again.
+    #[error("failed: {0}")]
+    Failed(String),
+    /// It died or panicked.
     #[error("crashed: {0}")]
     Crashed(String),
     /// It did not answer in time.

@@ -84,6 +84,7 @@ fn answer_case(engine: &mut dyn Engine, case: &Case) -> Answer {
     match run_caught(engine, case) {
         Ok(outcomes) => Answer::Outcomes(outcomes),
         Err(EngineError::Unsupported(why)) => Answer::Unsupported(why),
+        Err(EngineError::Failed(what)) => Answer::Error(what),
         Err(other) => Answer::Error(other.to_string()),
     }
 }

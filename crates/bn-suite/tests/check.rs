@@ -269,7 +269,10 @@ fn a_dispute_excuses_one_engine_until_it_is_not_needed() {
     assert!(matches!(verdict("another", &Ok(right(&golden))), Verdict::Passed { .. }));
     let Verdict::Failed { failures, .. } = verdict("replaying", &Ok(right(&golden))) else { panic!() };
     assert_eq!(failures[0].fault.kind(), "dispute_not_needed");
-    // No dispute excuses a crash.
+    // An error that the engine raises is an answer of sorts; a crash is never excused.
+    let raised = Err(EngineError::Failed("undefined tensor".into()));
+    assert!(matches!(verdict("replaying", &raised), Verdict::Disputed { .. }));
+    assert!(matches!(verdict("another", &raised), Verdict::Failed { .. }));
     let crash = Err(EngineError::Crashed("signal 11".into()));
     assert!(matches!(verdict("replaying", &crash), Verdict::Failed { .. }));
 }

@@ -180,7 +180,7 @@ fn one_that_claims_and_declines() {
 
 #[test]
 fn one_that_owns_up() {
-    assert_says("say('{\"error\": \"ZeroDivisionError\"}')", &["its own words: ZeroDivisionError"]);
+    assert_says("say('{\"error\": \"ZeroDivisionError\"}')", &["failed: ZeroDivisionError"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::io::Write;
 use anyhow::Result;
 use bn_suite::check::{CaseReport, Verdict};
 use bn_suite::fixtures;
-use bn_suite::report::{Counts, Report, WorstOf};
+use bn_suite::report::{Counts, GroupReport, Report, WorstOf};
 use clap::{Args, ValueEnum};
 
 use crate::engine::EngineArguments;
@@ -62,16 +62,26 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 fn write_table(out: &mut impl Write, report: &Report, cases: &[CaseReport]) -> Result<()> {
-    let head = ["group", "cases", "passed", "failed", "unsupported", "disputed", "worst ratio", "at"];
-    let row = |name: &str, counts: &Counts, worst: &Option<WorstOf>| {
-        let Counts { cases, passed, failed, unsupported, disputed } = *counts;
-        let mut row = vec![name.to_owned()];
-        row.extend([cases, passed, failed, unsupported, disputed].map(|count| count.to_string()));
-        row.extend(worst_cells(worst));
+    // Two columns are rarely needed, and the last one needs the room.
+    let Counts { unsupported, disputed, .. } = report.counts;
+    let is_shown = [true, true, true, unsupported > 0, disputed > 0];
+    let counts = ["cases", "passed", "failed", "unsupported", "disputed"];
+    fn shown<T>(all: impl IntoIterator<Item = T>, is_shown: [bool; 5]) -> impl Iterator<Item = T> {
+        all.into_iter().zip(is_shown).filter(|(_, is_shown)| *is_shown).map(|(item, _)| item)
+    }
+    let mut head = vec!["group"];
+    head.extend(shown(counts, is_shown));
+    head.extend(["worst", "at: case, step, element"]);
+    let numbers = 1..head.len() - 1;
+    let row = |group: &GroupReport| {
+        let Counts { cases, passed, failed, unsupported, disputed } = group.counts;
+        let mut row = vec![group.name.clone()];
+        row.extend(shown([cases, passed, failed, unsupported, disputed].map(|n| n.to_string()), is_shown));
+        row.extend(worst_cells(&group.worst));
         row
     };
-    let rows = report.groups.iter().map(|group| row(&group.name, &group.counts, &group.worst)).collect();
-    writeln!(out, "{}", style::table(&head, rows, 1..7))?;
+    let rows = report.groups.iter().map(row).collect();
+    writeln!(out, "{}", style::table(&head, rows, numbers))?;
     write_unsupported(out, report)?;
     for disputed in &report.disputed_cases {
         writeln!(out, "{} {}: {}", style::doubtful("disputed"), disputed.case, disputed.note)?;
@@ -87,7 +97,7 @@ fn worst_cells(worst: &Option<WorstOf>) -> [String; 2] {
         return ["0".into(), "every element exact".into()];
     }
     let short = case.split_once('/').map_or(case.as_str(), |(_, short)| short);
-    [style::ratio(place.ratio), format!("{short}, step {}, {}[{}]", place.step, place.field, place.index)]
+    [style::ratio(place.ratio), format!("{short}, {}, {}[{}]", place.step, place.field, place.index)]
 }
 
 /// What was not tested: how many cases need each capability that is not claimed.

@@ -25,18 +25,14 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let is_wanted = |group: &str| arguments.group.as_ref().is_none_or(|wanted| wanted == group);
     let mut rows = Vec::new();
     for entry in entries.iter().filter(|entry| is_wanted(entry.case.group())) {
-        let mut note = entry.case.note.clone();
-        if !entry.stored {
-            note.push_str(" (generated, not stored)");
-        }
-        if let Some(dispute) = &entry.disputed {
-            note.push_str(&format!(" (disputed for {})", dispute.engine));
-        }
-        rows.push(vec![entry.case.name.clone(), entry.case.steps.len().to_string(), note]);
+        let stored = if entry.stored { "yes" } else { "no" };
+        let disputed = entry.disputed.as_ref().map(|dispute| format!(" (disputed for {})", dispute.engine));
+        let note = entry.case.note.clone() + &disputed.unwrap_or_default();
+        rows.push(vec![entry.case.name.clone(), entry.case.steps.len().to_string(), stored.into(), note]);
     }
     let count = rows.len();
     let mut out = anstream::stdout();
-    writeln!(out, "{}", style::table(&["case", "steps", "what a failure means"], rows, 1..2))?;
+    writeln!(out, "{}", style::table(&["case", "steps", "stored", "what a failure means"], rows, 1..2))?;
     writeln!(out, "{}; `bn show CASE` shows one", style::count(count, "case"))?;
     Ok(true)
 }

@@ -117,6 +117,7 @@ impl Fault {
     pub fn kind(&self) -> &'static str {
         match self {
             Fault::NoAnswer(EngineError::Unsupported(_)) => "claimed_but_unsupported",
+            Fault::NoAnswer(EngineError::Failed(_)) => "failed",
             Fault::NoAnswer(EngineError::Crashed(_)) => "crashed",
             Fault::NoAnswer(EngineError::TimedOut { .. }) => "timed_out",
             Fault::NoAnswer(EngineError::Malformed(_)) => "malformed",

@@ -164,13 +164,15 @@ pub fn judge(golden: &Golden, about: &About, answer: &Result<Vec<Outcome>, Engin
     }
     let Judge { failures, worst } = judge;
     let dispute = golden.disputed.as_ref().filter(|dispute| dispute.engine == about.name);
-    // A dispute is about what an engine answers: a crash or a timeout is never excused.
+    // A dispute is about what an engine answers, be it an error that it raises: a
+    // crash or a timeout is never excused.
+    let answered = matches!(answer, Ok(_) | Err(EngineError::Failed(_)));
     match dispute {
         Some(dispute) if failures.is_empty() => {
             let fault = Fault::DisputeNotNeeded { note: dispute.note.clone() };
             Verdict::Failed { failures: vec![Failure { step: None, fault }], worst }
         }
-        Some(dispute) if answer.is_ok() => Verdict::Disputed { note: dispute.note.clone(), failures },
+        Some(dispute) if answered => Verdict::Disputed { note: dispute.note.clone(), failures },
         _ if failures.is_empty() => Verdict::Passed { worst },
         _ => Verdict::Failed { failures, worst },
     }

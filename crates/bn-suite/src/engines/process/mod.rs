@@ -87,7 +87,7 @@ impl ProcessEngine {
         let answer = match exchange(program, &Request::Run(Box::new(case.clone())), limits)? {
             Answer::Outcomes(outcomes) => Ok(outcomes),
             Answer::Unsupported(why) => Err(EngineError::Unsupported(why)),
-            Answer::Error(what) => Err(EngineError::Crashed(format!("its own words: {what}"))),
+            Answer::Error(what) => Err(EngineError::Failed(what)),
             Answer::Hello(_) => return Err(EngineError::Malformed("`hello` in answer to `run`".into())),
         };
         greet(program, limits).map_err(|error| match error {
