@@ -26,16 +26,22 @@ fn terms() -> Vec<Entry> {
         .train()
         .grad()
         .stored(),
-        layer("gradients/through-the-mean-only", "The deviation's term, x̂·Σ(g·x̂)/n: here g leans on x, so that it is large.")
-            .no_affine()
-            .train_on(&LEANING)
-            .grad_of(&LEANING)
-            .stored(),
-        layer("gradients/through-the-deviation-only", "The mean's term, Σg/n: here g is nearly constant, so that it is all there is.")
-            .no_affine()
-            .train_on(&LEANING)
-            .grad_of(&LEANING.map(|x| 4.0 + x / 64.0))
-            .stored(),
+        layer(
+            "gradients/term-of-the-deviation",
+            "x̂·Σ(g·x̂)/n is what is lost when the deviation counts as constant; here g leans on x, so that it is large.",
+        )
+        .no_affine()
+        .train_on(&LEANING)
+        .grad_of(&lean(1.0, 0.0))
+        .stored(),
+        layer(
+            "gradients/term-of-the-mean",
+            "Σg/n is what is lost when the mean counts as constant; here g is 4 and a little, so that it is nearly all there is.",
+        )
+        .no_affine()
+        .train_on(&LEANING)
+        .grad_of(&lean(0.0, 4.0))
+        .stored(),
         layer("gradients/weight-in-grad-input", "grad_input has the weight as a factor, once (Knet.jl#288).")
             .weight(&[-2.5, 0.125, 8.0])
             .train()
@@ -75,6 +81,12 @@ fn terms() -> Vec<Entry> {
 }
 
 const LEANING: [f64; 15] = [1., -2., 4., 2., -1., 0., 3., 1., -4., 5., 0., 2., -1., 2., 7.];
+
+/// slope·x + level, and quarters that follow neither.
+fn lean(slope: f64, level: f64) -> [f64; 15] {
+    const QUARTERS: [f64; 15] = [3., 1., -2., 0., 4., -1., -3., 2., 1., 2., -4., 0., 1., 3., -2.];
+    std::array::from_fn(|i| slope * LEANING[i] + level + QUARTERS[i] / 4.0)
+}
 
 fn evaluation() -> Vec<Entry> {
     let layer = |name: &str, note: &str| script(name, &[4, 3], note);

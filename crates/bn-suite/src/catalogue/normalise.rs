@@ -121,11 +121,11 @@ fn eps() -> Vec<Entry> {
         script(
             "normalise/eps-denormal",
             &[4, 2],
-            "eps = 1e-300 with f64 parameters, and a constant channel: 1/√eps is 1e150, and 0 times it is 0.",
+            "eps = 1e-300 with f64 parameters: beside any variance it is nothing, and it is no reason to refuse.",
         )
         .dtype(crate::tensor::DType::F64)
         .eps(1e-300)
-        .train_on(&[1.0, 2.0, 1.0, 4.0, 1.0, 7.0, 1.0, -3.0])
+        .train_on(&[1.0, 2.0, 3.0, 4.0, -1.0, 7.0, 1.5, -3.0])
         .stored(),
     ]
 }

@@ -182,8 +182,8 @@ fn gradients() -> Vec<Entry> {
             .train_on(&[65504.0, 1.0, -65504.0, -65504.0, 2.0, 65504.0])
             .grad()
             .stored(),
-        layer("special-values/integers-in-f32", "2²⁴ + {0, 2, 4}: exact in f32, but their sum is not.")
-            .train_on(&[0., 2., 4., 2., 4., 0., 4., 0., 2., 2., 2., 2.].map(|x| x + 16_777_216.0))
+        layer("special-values/integers-in-f32", "2²³ + 1025·{0, 1, 2}: exact in f32, but their sum is not.")
+            .train_on(&[0., 1., 2., 1., 2., 0., 2., 0., 1., 1., 0., 2.].map(|x| 8_388_608.0 + 1025.0 * x))
             .stored(),
     ]
 }

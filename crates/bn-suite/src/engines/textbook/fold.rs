@@ -4,14 +4,15 @@
 //! map that makes the input: with s = bn_weight/√(running_var + eps),
 //! W′ = W·s over the output channels and b′ = (b − running_mean)·s + bn_bias.
 
-use super::module::check_length;
+use super::module::{Module, check_length};
 use super::rounding;
-use crate::case::{Fold, FoldInto, Layer, State};
+use crate::case::{Fold, FoldInto};
 use crate::outcome::{Refusal, RefusalKind};
 use crate::tensor::Tensor;
 
 /// The folded weight and bias, in the dtypes of the map's own.
-pub(super) fn fold(layer: &Layer, state: &State, fold: &Fold) -> Result<(Tensor, Tensor), Refusal> {
+pub(super) fn fold(module: &Module, fold: &Fold) -> Result<(Tensor, Tensor), Refusal> {
+    let state = &module.state;
     let out_channels = out_channels(fold);
     let (Some(mean), Some(var)) = (&state.running_mean, &state.running_var) else {
         return Err(Refusal {
@@ -23,12 +24,14 @@ pub(super) fn fold(layer: &Layer, state: &State, fold: &Fold) -> Result<(Tensor,
     check_length("running_var", Some(var), out_channels)?;
     check_length("weight", state.weight.as_ref(), out_channels)?;
     check_length("bias", state.bias.as_ref(), out_channels)?;
+    module.check_dtypes(fold.weight.dtype, true)?;
+    module.check_eps(false)?;
 
     let of = |tensor: &Option<Tensor>, channel: usize, otherwise: f64| {
         tensor.as_ref().map_or(otherwise, |tensor| tensor.data[channel])
     };
     let scale: Vec<f64> = (0..out_channels)
-        .map(|channel| of(&state.weight, channel, 1.0) / (var.data[channel] + layer.eps).sqrt())
+        .map(|channel| of(&state.weight, channel, 1.0) / (var.data[channel] + module.layer.eps).sqrt())
         .collect();
     let bias: Vec<f64> = (0..out_channels)
         .map(|channel| {

@@ -77,7 +77,7 @@ fn play(module: &mut Module, step: &Step) -> (Outcome, Option<Forward>) {
     let played = match step {
         Step::BatchNorm(pass) => forward(module, pass, &mut outcome).map(Some),
         Step::Merge { parts } => merge(module, parts, &mut outcome).map(|()| None),
-        Step::Fold(fold) => fold::fold(module.layer, &module.state, fold).map(|(weight, bias)| {
+        Step::Fold(fold) => fold::fold(module, fold).map(|(weight, bias)| {
             outcome.fields.extend([(Field::FoldedWeight, weight), (Field::FoldedBias, bias)]);
             None
         }),

@@ -40,7 +40,7 @@ impl Module<'_> {
         let uses_buffers = !training || tracking;
         self.check_size(input, own_statistics)?;
         self.check_buffers_and_lengths(input, own_statistics, uses_buffers)?;
-        self.check_dtypes(input, uses_buffers)?;
+        self.check_dtypes(input.dtype, uses_buffers)?;
         self.check_eps(own_statistics)?;
         Ok(Plan { own_statistics, update: (tracking && has_buffers).then_some(momentum) })
     }
@@ -110,27 +110,26 @@ impl Module<'_> {
         Ok(())
     }
 
-    fn check_dtypes(&self, input: &Tensor, uses_buffers: bool) -> Result<(), Refusal> {
+    pub(super) fn check_dtypes(&self, input: DType, uses_buffers: bool) -> Result<(), Refusal> {
         let State { weight, bias, running_mean, running_var, .. } = &self.state;
         let buffers = [running_mean, running_var].into_iter().filter(|_| uses_buffers);
         let tensors: Vec<&Tensor> = buffers.chain([weight, bias]).flatten().collect();
         let all = |dtype: DType| tensors.iter().all(|tensor| tensor.dtype == dtype);
-        let taken = match input.dtype {
-            DType::F64 | DType::F32 => all(input.dtype),
-            DType::F16 | DType::Bf16 => all(input.dtype) || all(DType::F32),
+        let taken = match input {
+            DType::F64 | DType::F32 => all(input),
+            DType::F16 | DType::Bf16 => all(input) || all(DType::F32),
             DType::I64 | DType::Bool => false,
         };
         if taken {
             return Ok(());
         }
         let names: Vec<&str> = tensors.iter().map(|tensor| tensor.dtype.name()).collect();
-        let message =
-            format!("{} input does not go with parameters and buffers {names:?}", input.dtype.name());
+        let message = format!("{} input does not go with parameters and buffers {names:?}", input.name());
         refuse(RefusalKind::Dtype, message)
     }
 
     /// NaN passes, as it does in PyTorch: it is not ≤ 0.
-    fn check_eps(&self, own_statistics: bool) -> Result<(), Refusal> {
+    pub(super) fn check_eps(&self, own_statistics: bool) -> Result<(), Refusal> {
         let eps = self.layer.eps;
         let (refused, wanted) =
             if own_statistics { (eps <= 0.0, "positive") } else { (eps < 0.0, "non-negative") };
