@@ -8,7 +8,7 @@
 //!
 //! # Two passes and a remainder
 //!
-//! The textbook's E[x²] − E[x]² cancels when the mean is large against the
+//! The textbook's mean(x²) − mean(x)² cancels when the mean is large against the
 //! deviation, so there are two passes, both in f64:
 //!
 //! 1. m₀ = Σx / n, a number near the mean;
