@@ -8,9 +8,9 @@
 //!
 //! The checks run in this order, and the first that fails is reported: rank; then
 //! the counter goes up (training, tracking); a counter of 0 with cumulative
-//! momentum; one value per channel where batch statistics are used; one buffer
+//! momentum; one value per channel where batch statistics are used; eps; one buffer
 //! without the other; the lengths of running_mean, running_var, weight, bias;
-//! dtypes; eps. So the counter stays up when a later check refuses, as in
+//! dtypes. So the counter stays up when a later check refuses, as in
 //! PyTorch, where the module counts and the function under it checks. The lengths
 //! of buffers that a pass does not use are not checked.
 
@@ -85,10 +85,10 @@ impl Request<'_> {
         let factor = self.count(num_batches_tracked)?;
         let origin = self.origin();
         self.check_count(origin)?;
+        self.check_eps(origin)?;
         self.check_pair()?;
         self.check_lengths()?;
         check_dtypes(self.input, &self.signature.dtypes())?;
-        self.check_eps(origin)?;
         let updates = self.tracks() && self.signature.running_mean.is_some();
         Ok(Plan { origin, update: updates.then_some(factor) })
     }
@@ -250,6 +250,10 @@ mod tests {
         let too_few = "expected more than 1 value per channel when training, got input size [1, 3]";
         assert_eq!(refusal(ask), (too_few.into(), 5));
         ask.shape = &[5, 3];
+        let eps = "batch_norm eps must be positive during training, but got 0.0";
+        assert_eq!(refusal(ask), (eps.into(), 5));
+        config.eps = 1e-5;
+        let mut ask = Request { config: &config, ..ask };
         assert!(refusal(ask).0.contains("either both"));
         signature.running_var = two;
         for name in ["running_mean", "running_var", "weight", "bias"] {
@@ -266,11 +270,7 @@ mod tests {
         ask.signature = signature;
         assert!(refusal(ask).0.ends_with("got f32 input with f64 parameters"), "{}", refusal(ask).0);
         ask.input = DType::F64;
-        let eps = "batch_norm eps must be positive during training, but got 0.0";
-        assert_eq!(refusal(ask), (eps.into(), 5));
-        config.eps = 1e-5;
-        let ask =
-            Request { config: &config, input: DType::F64, ..request(&config, signature, true, &[5, 3]) };
+        let ask = Request { input: DType::F64, ..request(&config, signature, true, &[5, 3]) };
         assert_eq!(ask.admit(&mut Some(8)).unwrap().update, Some(1.0 / 9.0));
     }
 

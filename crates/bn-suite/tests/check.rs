@@ -259,22 +259,46 @@ fn a_panic_is_a_failure_of_its_case() {
 #[test]
 fn a_dispute_excuses_one_engine_until_it_is_not_needed() {
     let mut golden = golden();
-    golden.disputed = Some(Dispute { engine: "replaying".into(), note: "it drops a term".into() });
+    golden.disputed = Some(Dispute {
+        engine: "replaying".into(),
+        fields: vec![Field::Output],
+        always: true,
+        note: "it drops a term".into(),
+    });
     let mut wrong = right(&golden);
     array(&mut wrong, 0, Field::Output).data[0] = 7.0;
     let verdict =
         |name: &str, answer: &Answer| judge(&golden, &About { name: name.into(), ..about() }, answer);
     assert!(matches!(verdict("replaying", &Ok(wrong.clone())), Verdict::Disputed { .. }));
-    assert!(matches!(verdict("another", &Ok(wrong)), Verdict::Failed { .. }));
+    assert!(matches!(verdict("another", &Ok(wrong.clone())), Verdict::Failed { .. }));
     assert!(matches!(verdict("another", &Ok(right(&golden))), Verdict::Passed { .. }));
+    // What the dispute does not name is not excused.
+    array(&mut wrong, 0, Field::RunningMean).data[0] = 7.0;
+    assert!(matches!(verdict("replaying", &Ok(wrong)), Verdict::Failed { .. }));
     let Verdict::Failed { failures, .. } = verdict("replaying", &Ok(right(&golden))) else { panic!() };
     assert_eq!(failures[0].fault.kind(), "dispute_not_needed");
-    // An error that the engine raises is an answer of sorts; a crash is never excused.
+}
+
+#[test]
+fn a_dispute_without_arrays_is_about_an_error_that_the_engine_raises() {
+    let mut golden = golden();
     let raised = Err(EngineError::Failed("undefined tensor".into()));
-    assert!(matches!(verdict("replaying", &raised), Verdict::Disputed { .. }));
-    assert!(matches!(verdict("another", &raised), Verdict::Failed { .. }));
     let crash = Err(EngineError::Crashed("signal 11".into()));
-    assert!(matches!(verdict("replaying", &crash), Verdict::Failed { .. }));
+    let verdict = |golden: &Golden, answer: &Answer| judge(golden, &about(), answer);
+    golden.disputed = Some(Dispute {
+        engine: "replaying".into(),
+        fields: vec![Field::Output],
+        always: true,
+        note: "it drops a term".into(),
+    });
+    assert!(matches!(verdict(&golden, &raised), Verdict::Failed { .. }));
+    golden.disputed =
+        Some(Dispute { engine: "replaying".into(), fields: vec![], always: true, note: "it raises".into() });
+    assert!(matches!(verdict(&golden, &raised), Verdict::Disputed { .. }));
+    assert!(matches!(verdict(&golden, &crash), Verdict::Failed { .. }), "a crash is never excused");
+    let mut wrong = right(&golden);
+    array(&mut wrong, 0, Field::Output).data[0] = 7.0;
+    assert!(matches!(verdict(&golden, &Ok(wrong)), Verdict::Failed { .. }));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::case::{
 };
 use crate::golden::Dispute;
 use crate::number::Number;
+use crate::outcome::Field;
 use crate::tensor::{DType, Layout, Tensor};
 
 /// How the elements of an input lie in memory.
@@ -351,8 +352,23 @@ impl Script {
 /// The end.
 impl Script {
     /// Marks what libtorch is known to get wrong here, and why the truth stands.
-    pub(super) fn disputed_by_libtorch(mut self, note: &str) -> Self {
-        self.disputed = Some(Dispute { engine: "libtorch".into(), note: note.into() });
+    /// `fields` are the arrays at fault; none where it raises an error.
+    pub(super) fn disputed_by_libtorch(mut self, fields: &[Field], note: &str) -> Self {
+        self.disputed = Some(Dispute {
+            engine: "libtorch".into(),
+            fields: fields.to_vec(),
+            always: true,
+            note: note.into(),
+        });
+        self
+    }
+
+    /// Marks gradients in 16 bits, which libtorch's CPU kernels compute in 16 bits.
+    pub(super) fn rounded_by_libtorch(mut self) -> Self {
+        let note = "libtorch's CPU kernel rounds every intermediate of grad_input to the input's 16 bits, and for bf16 \
+                    sums grad_bias so, although the parameters are f32; the truth is rounded once.";
+        let fields = vec![Field::GradInput, Field::GradBias];
+        self.disputed = Some(Dispute { engine: "libtorch".into(), fields, always: false, note: note.into() });
         self
     }
 

@@ -191,6 +191,7 @@ fn mixed() -> Vec<Entry> {
             .train()
             .grad()
             .eval()
+            .rounded_by_libtorch()
             .stored(),
         script(
             "layouts/in-turn",

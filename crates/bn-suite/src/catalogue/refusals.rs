@@ -408,7 +408,7 @@ fn order() -> Vec<Entry> {
         .train()
         .eval()
         .stored(),
-        layer("refusals/length-before-eps", "5 channels for 3 and a negative eps: the length is reported.")
+        layer("refusals/eps-before-length", "5 channels for 3 and a negative eps: eps is reported.")
             .eps(-1.0)
             .batch(&[4, 5])
             .train()

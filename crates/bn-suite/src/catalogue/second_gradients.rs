@@ -5,6 +5,7 @@
 use super::Entry;
 use super::builder::{Script, script};
 use super::fill::Fill;
+use crate::outcome::Field;
 use crate::tensor::DType::{F16, F32, F64};
 
 pub(super) fn cases() -> Vec<Entry> {
@@ -42,7 +43,7 @@ fn affine() -> Vec<Entry> {
         .train()
         .grad()
         .second(true, false, true)
-        .disputed_by_libtorch(BIAS_ALONE)
+        .disputed_by_libtorch(&[], BIAS_ALONE)
         .stored(),
         layer("second-gradients/eval", "All three cotangents in evaluation: only grad_weight depends on x.")
             .eval()
@@ -72,7 +73,7 @@ fn affine() -> Vec<Entry> {
         .eval()
         .grad()
         .second(true, false, true)
-        .disputed_by_libtorch(BIAS_ALONE)
+        .disputed_by_libtorch(&[], BIAS_ALONE)
         .stored(),
         layer(
             "second-gradients/eval-without-buffers",
@@ -199,6 +200,11 @@ fn special() -> Vec<Entry> {
             &[5, 3],
             "f16 data with f32 parameters: computed in f32, rounded at the end.",
         )
-        .dtypes(F16, F32)),
+        .dtypes(F16, F32)
+        .disputed_by_libtorch(
+            &[Field::SecondGradOutput, Field::SecondGradInput, Field::SecondGradWeight],
+            "libtorch composes its double backward of some thirty operations, each rounded to f16, although the \
+             parameters are f32; the truth is rounded once.",
+        )),
     ]
 }

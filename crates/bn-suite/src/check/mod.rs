@@ -27,7 +27,7 @@ use serde::Serialize;
 use crate::capability::Capability;
 use crate::case::{Case, Step};
 use crate::engine::{About, Engine, EngineError};
-use crate::golden::{Expected, ExpectedField, Golden};
+use crate::golden::{Dispute, Expected, ExpectedField, Golden};
 use crate::number;
 use crate::outcome::{Field, Outcome, Refusal, RefusalKind};
 use crate::protocol;
@@ -164,17 +164,29 @@ pub fn judge(golden: &Golden, about: &About, answer: &Result<Vec<Outcome>, Engin
     }
     let Judge { failures, worst } = judge;
     let dispute = golden.disputed.as_ref().filter(|dispute| dispute.engine == about.name);
-    // A dispute is about what an engine answers, be it an error that it raises: a
-    // crash or a timeout is never excused.
-    let answered = matches!(answer, Ok(_) | Err(EngineError::Failed(_)));
     match dispute {
-        Some(dispute) if failures.is_empty() => {
+        Some(dispute) if failures.is_empty() && dispute.always => {
             let fault = Fault::DisputeNotNeeded { note: dispute.note.clone() };
             Verdict::Failed { failures: vec![Failure { step: None, fault }], worst }
         }
-        Some(dispute) if answered => Verdict::Disputed { note: dispute.note.clone(), failures },
+        Some(dispute)
+            if !failures.is_empty() && failures.iter().all(|failure| covers(dispute, &failure.fault)) =>
+        {
+            Verdict::Disputed { note: dispute.note.clone(), failures }
+        }
         _ if failures.is_empty() => Verdict::Passed { worst },
         _ => Verdict::Failed { failures, worst },
+    }
+}
+
+/// Whether a dispute is about this fault: elements of the arrays that it names, or
+/// an error that the engine raises, or a refusal, where it names none. A crash, a
+/// timeout or a malformed answer is never excused.
+fn covers(dispute: &Dispute, fault: &Fault) -> bool {
+    match fault {
+        Fault::Elements { field, .. } => dispute.fields.contains(field),
+        Fault::NoAnswer(EngineError::Failed(_)) | Fault::Refused { .. } => dispute.fields.is_empty(),
+        _ => false,
     }
 }
 

@@ -118,33 +118,40 @@ pub(super) fn normalise_by_own(values: &[f64], statistics: &Statistics, deviatio
 
 /// y = w·x̂ + b, for an engine that computes it so, or folded as x·α + β with
 /// α = w/σ and β = b − μ·α. The folded form rounds xα, μα and β, whose sizes may
-/// exceed y's by far: u·(|xα| + 2|μα| + |b|).
+/// exceed y's by far, and keeps α and β as it keeps other values of a channel, in
+/// the statistics format: (u + u_statistics)·(|xα| + |μα| + |b|) + u·|μα|.
 pub(super) fn affine(
     values: &[f64],
     statistics: &Statistics,
     normalised: &Normalised,
     weight: Option<&Tracked>,
     bias: Option<&Tracked>,
+    precision: Precision,
 ) -> Vec<Tracked> {
     let scale = weight.map_or(1.0, Tracked::magnitude) * normalised.deviation.inverse.magnitude();
     let shift = bias.map_or(0.0, Tracked::magnitude);
-    let constant = 2.0 * statistics.mean.magnitude() * scale + shift;
+    let product = statistics.mean.magnitude() * scale;
+    let unit = normalised.deviation.arithmetic().unit_roundoff();
+    let kept = unit + precision.statistics.unit_roundoff();
     values
         .iter()
         .zip(&normalised.values)
         .map(|(x, x_hat)| {
             let scaled = weight.map_or_else(|| x_hat.clone(), |w| x_hat * w);
             let y = bias.map_or_else(|| scaled.clone(), |b| &scaled + b);
-            let folding = y.arithmetic.unit_roundoff() * (x.abs() * scale + constant);
+            let folding = kept * (x.abs() * scale + product + shift) + unit * product;
             Tracked::new(y.value, y.error + folding, y.arithmetic)
         })
         .collect()
 }
 
 /// running ← (1 − m)·running + m·batch.
-pub(super) fn update_running(running: &Tracked, batch: &Tracked, momentum: f64) -> Tracked {
+///
+/// The buffers are arrays of their own dtype, and an engine may update them by
+/// arithmetic of that dtype: both products are then rounded to it.
+pub(super) fn update_running(running: &Tracked, batch: &Tracked, momentum: f64, buffers: Format) -> Tracked {
     let arithmetic = running.arithmetic;
     let momentum = Tracked::setting(momentum, arithmetic);
     let keep = &Tracked::exact(1.0, arithmetic) - &momentum;
-    &(&keep * running) + &(&momentum * batch)
+    &(&keep * running).kept_in(buffers) + &(&momentum * &batch.clone().kept_in(buffers)).kept_in(buffers)
 }

@@ -33,10 +33,12 @@ impl Vector {
         self.values.fill(Tracked::exact(value, arithmetic));
     }
 
-    /// Takes new values, rounded to the dtype.
-    fn store(&mut self, values: impl Iterator<Item = Tracked>) {
+    /// Moves towards new values, and rounds to the dtype.
+    fn update(&mut self, momentum: f64, batch: impl Iterator<Item = Tracked>) {
         let format = Format::of(self.dtype).expect("the mix of dtypes was checked");
-        self.values = values.map(|value| value.stored(format)).collect();
+        for (old, new) in self.values.iter_mut().zip(batch) {
+            *old = forward::update_running(old, &new, momentum, format).stored(format);
+        }
     }
 }
 
@@ -86,7 +88,7 @@ impl<'a> Module<'a> {
         let statistics = self.statistics(&plan, &values, precision);
         self.update(&plan, &statistics, Extents::of(&pass.input.shape).per_channel());
         let normalised = self.normalise(plan.statistics, &values, &statistics, precision);
-        let output = self.affine(&values, &statistics, &normalised);
+        let output = self.affine(&values, &statistics, &normalised, precision);
         let like_input =
             |fields: &mut Fields, field, channels| put_like(fields, field, &pass.input, channels);
         // PyTorch runs forward before it can refuse a backward, but a refused step answers no arrays.
@@ -116,16 +118,16 @@ impl<'a> Module<'a> {
         if batch_statistics && Extents::of(shape).per_channel() == 1 {
             return Err(RefusalKind::TooFewValues);
         }
+        let eps = self.layer.eps;
+        if (batch_statistics && eps <= 0.0) || eps < 0.0 {
+            return Err(RefusalKind::Eps);
+        }
         let uses_buffers = tracking || !batch_statistics;
         if uses_buffers && buffers.0 != buffers.1 {
             return Err(RefusalKind::RunningStats);
         }
         self.check_lengths(shape[1], uses_buffers)?;
         self.check_dtypes(dtype)?;
-        let eps = self.layer.eps;
-        if (batch_statistics && eps <= 0.0) || eps < 0.0 {
-            return Err(RefusalKind::Eps);
-        }
         Ok(Plan {
             statistics: if batch_statistics { Mode::Train } else { Mode::Eval },
             update: (tracking && buffers.0).then_some(factor),
@@ -198,17 +200,8 @@ impl<'a> Module<'a> {
         if n == 0 {
             return;
         }
-        let update = |old: &Tracked, new: &Tracked| forward::update_running(old, new, momentum);
-        let means: Vec<Tracked> =
-            mean.values.iter().zip(batch).map(|(old, new)| update(old, &new.mean)).collect();
-        let vars: Vec<Tracked> = var
-            .values
-            .iter()
-            .zip(batch)
-            .map(|(old, new)| update(old, &forward::unbiased(&new.var_biased, n)))
-            .collect();
-        mean.store(means.into_iter());
-        var.store(vars.into_iter());
+        mean.update(momentum, batch.iter().map(|new| new.mean.clone()));
+        var.update(momentum, batch.iter().map(|new| forward::unbiased(&new.var_biased, n)));
     }
 
     fn normalise(
@@ -234,10 +227,11 @@ impl<'a> Module<'a> {
         values: &[Vec<f64>],
         statistics: &[Statistics],
         normalised: &[Normalised],
+        precision: Precision,
     ) -> Vec<Vec<Tracked>> {
         let channel = |c: usize| {
             let (weight, bias) = (at(&self.weight, c), at(&self.bias, c));
-            forward::affine(&values[c], &statistics[c], &normalised[c], weight, bias)
+            forward::affine(&values[c], &statistics[c], &normalised[c], weight, bias, precision)
         };
         (0..values.len()).into_par_iter().map(channel).collect()
     }
@@ -378,7 +372,7 @@ impl<'a> Module<'a> {
         let statistics = self.statistics(&plan, &values, precision);
         self.update(&plan, &statistics, Extents::of(&whole.shape).per_channel());
         let normalised = self.normalise(plan.statistics, &values, &statistics, precision);
-        put_like(fields, Field::Output, &whole, self.affine(&values, &statistics, &normalised));
+        put_like(fields, Field::Output, &whole, self.affine(&values, &statistics, &normalised, precision));
         let dtype = self.parameter_dtype(whole.dtype);
         let vector = |value: fn(&Statistics) -> &Tracked| {
             statistics.iter().map(|s| value(s).clone()).collect::<Vec<_>>()
