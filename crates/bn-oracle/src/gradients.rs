@@ -55,10 +55,11 @@ impl Graph {
         let Some(grad_output) = &pass.grad_output else { return Ok(()) };
         let grad_output = leaf(&tensors::into_torch(grad_output)?, pass.cotangents.is_some())?;
         check_shape("grad_output", &grad_output, "output", &self.output)?;
-        match &pass.cotangents {
+        let answer = match &pass.cotangents {
             None => self.first(&grad_output, pass, outcome),
             Some(cotangents) => self.second(&grad_output, pass, cotangents, outcome),
-        }
+        };
+        answer.map_err(Stop::of_autograd)
     }
 
     /// What autograd recorded, under the names of its gradients.

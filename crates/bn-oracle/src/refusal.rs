@@ -9,7 +9,10 @@ pub enum Stop {
     /// libtorch, or the module around it, declined the step.
     #[error("refused ({}): {}", .0.kind.name(), .0.message)]
     Refused(Refusal),
-    /// Something else went wrong: the case gets no answer.
+    /// libtorch raised an exception that is none of the refusals it is known for.
+    #[error("libtorch: {0}")]
+    Raised(String),
+    /// Something went wrong on this side: the case gets no answer.
     #[error("{0}")]
     Failed(String),
 }
@@ -18,6 +21,16 @@ impl Stop {
     /// A refusal with the message that PyTorch gives.
     pub fn refused(kind: RefusalKind, message: impl Into<String>) -> Self {
         Stop::Refused(Refusal { kind, message: message.into() })
+    }
+
+    /// In a backward pass any exception is how PyTorch declines: autograd refuses
+    /// for reasons of its own (a tensor that it keeps was changed, a derivative
+    /// that it has not), which have no kind.
+    pub fn of_autograd(self) -> Self {
+        match self {
+            Stop::Raised(message) => Stop::refused(RefusalKind::Unsorted, message),
+            other => other,
+        }
     }
 }
 
@@ -41,14 +54,14 @@ const MESSAGES: &[(&str, RefusalKind)] = &[
 ];
 
 impl From<TchError> for Stop {
-    /// A known message is a refusal; any other is a failure, so that a fault of
-    /// ours or a crash of libtorch cannot pass for a refusal that a case expects.
+    /// A known message is a refusal; any other is not, so that a fault of ours or
+    /// of libtorch cannot pass for a refusal that a case expects.
     fn from(error: TchError) -> Self {
         let text = error.to_string();
         let message = first_line(&text);
         match MESSAGES.iter().find(|(part, _)| message.contains(part)) {
             Some(&(_, kind)) => Stop::refused(kind, message),
-            None => Stop::Failed(format!("libtorch: {message}")),
+            None => Stop::Raised(message.into()),
         }
     }
 }
