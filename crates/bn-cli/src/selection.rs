@@ -76,14 +76,15 @@ pub fn select(group: Option<&str>, case: Option<&str>, fixtures: &FixturesArgume
     let mut wanted: Vec<(&Entry, Option<Golden>)> = Vec::new();
     for entry in &entries {
         let golden = stored.remove(&entry.case.name);
+        if !is_wanted(&entry.case) {
+            continue;
+        }
         if golden.is_none() && entry.stored {
             let file = folder.join(format!("{}.json", entry.case.group()));
             let name = &entry.case.name;
             bail!("{}: case {name:?} of the catalogue is missing; `bn bless` writes it", file.display());
         }
-        if is_wanted(&entry.case) {
-            wanted.push((entry, golden));
-        }
+        wanted.push((entry, golden));
     }
     let bar = progress::bar(wanted.len(), "solving");
     let solve = |(entry, golden): (&Entry, Option<Golden>)| {
