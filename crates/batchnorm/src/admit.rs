@@ -234,7 +234,8 @@ mod tests {
     #[test]
     fn refusals_come_in_order_and_all_but_rank_after_counting() {
         // Everything is wrong at once; each repair shows the next refusal.
-        let mut config = Config { eps: 0.0, momentum: Momentum::Cumulative, ..Config::new(3) };
+        let usual_eps = Config { momentum: Momentum::Cumulative, ..Config::new(3) };
+        let config = Config { eps: 0.0, ..usual_eps };
         let two = Some((DType::F64, 2));
         let mut signature = Signature { weight: two, bias: two, running_mean: two, running_var: None };
         let mut ask = Request { rank: Rank::One, ..request(&config, signature, true, &[1, 3, 1, 1]) };
@@ -252,8 +253,7 @@ mod tests {
         ask.shape = &[5, 3];
         let eps = "batch_norm eps must be positive during training, but got 0.0";
         assert_eq!(refusal(ask), (eps.into(), 5));
-        config.eps = 1e-5;
-        let mut ask = Request { config: &config, ..ask };
+        ask.config = &usual_eps;
         assert!(refusal(ask).0.contains("either both"));
         signature.running_var = two;
         for name in ["running_mean", "running_var", "weight", "bias"] {
@@ -270,7 +270,7 @@ mod tests {
         ask.signature = signature;
         assert!(refusal(ask).0.ends_with("got f32 input with f64 parameters"), "{}", refusal(ask).0);
         ask.input = DType::F64;
-        let ask = Request { input: DType::F64, ..request(&config, signature, true, &[5, 3]) };
+        let ask = Request { input: DType::F64, ..request(&usual_eps, signature, true, &[5, 3]) };
         assert_eq!(ask.admit(&mut Some(8)).unwrap().update, Some(1.0 / 9.0));
     }
 
