@@ -8,9 +8,9 @@
 //!
 //! The checks run in this order, and the first that fails is reported: rank; then
 //! the counter goes up (training, tracking); a counter of 0 with cumulative
-//! momentum; one value per channel where batch statistics are used; one buffer
-//! without the other; the lengths of running_mean, running_var, weight, bias;
-//! dtypes; eps. So the counter stays up when a later check refuses, as in
+//! momentum; one value per channel where batch statistics are used; eps; one
+//! buffer without the other; the lengths of running_mean, running_var, weight,
+//! bias; dtypes. So the counter stays up when a later check refuses, as in
 //! PyTorch, where the module counts and the function under it checks. The lengths
 //! of buffers that a pass does not use are not checked.
 
@@ -85,10 +85,10 @@ impl Request<'_> {
         let factor = self.count(num_batches_tracked)?;
         let origin = self.origin();
         self.check_count(origin)?;
+        self.check_eps(origin)?;
         self.check_pair()?;
         self.check_lengths()?;
         check_dtypes(self.input, &self.signature.dtypes())?;
-        self.check_eps(origin)?;
         let updates = self.tracks() && self.signature.running_mean.is_some();
         Ok(Plan { origin, update: updates.then_some(factor) })
     }

@@ -101,7 +101,7 @@ pub struct Refusal {
 }
 
 /// Why batch norm may decline a step. When several hold, PyTorch reports the
-/// first in this order, except that dtypes and `eps` come last.
+/// first in this order (as libtorch 2.13 does).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalKind {
@@ -111,12 +111,12 @@ pub enum RefusalKind {
     CounterZero,
     /// One value per channel where batch statistics are needed.
     TooFewValues,
+    /// `eps` is not positive in training, or is negative in evaluation.
+    Eps,
     /// One running statistic is present and the other is not.
     RunningStats,
     /// A parameter's or buffer's length is not the input's channel count.
     NumFeatures,
-    /// `eps` is not positive in training, or is negative in evaluation.
-    Eps,
     /// A dtype, or a mix of dtypes, that batch norm does not take.
     Dtype,
     /// `grad_output` or a cotangent does not have the shape of its counterpart.

@@ -140,7 +140,12 @@ fn doubles() -> Vec<Entry> {
 
 fn low_precision() -> Vec<Entry> {
     let case = |name: &str, input: DType, parameters: DType, fill: Fill, note: &str| {
-        trained(script(&format!("accuracy/{name}"), &[50, 2], note).dtypes(input, parameters).fill(fill))
+        trained(
+            script(&format!("accuracy/{name}"), &[50, 2], note)
+                .momentum(1.0)
+                .dtypes(input, parameters)
+                .fill(fill),
+        )
     };
     let far = |mean: f64| Fill::Normal { mean, deviation: 1.0 };
     vec![

@@ -32,6 +32,9 @@ pub(super) enum Arrangement {
     SomeChannels,
 }
 
+/// The mean of drawn gradients.
+const LEVEL: f64 = 0.25;
+
 /// A parameter or buffer of the case.
 enum Slot {
     Drawn,
@@ -247,8 +250,13 @@ impl Script {
 
     /// Asks the last step for its gradients, under a drawn grad_output.
     pub(super) fn grad(self) -> Self {
+        self.grad_around(LEVEL)
+    }
+
+    /// As [`Script::grad`], with this mean in place of 1/4.
+    pub(super) fn grad_around(self, level: f64) -> Self {
         let mut random = self.random_of_last("grad_output");
-        let data = fill::gradient(&mut random, self.shape.iter().product(), self.input);
+        let data = fill::gradient(&mut random, self.shape.iter().product(), self.input, level);
         self.grad_of(&data)
     }
 
@@ -273,7 +281,7 @@ impl Script {
     pub(super) fn second(mut self, u: bool, v: bool, t: bool) -> Self {
         let c = self.layer.num_features;
         let draw = |label: &str, shape: &[usize], dtype: DType| {
-            let data = fill::gradient(&mut self.random_of_last(label), shape.iter().product(), dtype);
+            let data = fill::gradient(&mut self.random_of_last(label), shape.iter().product(), dtype, LEVEL);
             Tensor::new(dtype, shape, data)
         };
         let like_input = layout(self.arrangement, &self.shape);
@@ -306,7 +314,7 @@ impl Script {
     /// Folds into a drawn map with a weight of this shape, with a bias or without.
     pub(super) fn fold(mut self, into: FoldInto, groups: usize, shape: &[usize], bias: bool) -> Self {
         let draw = |label: &str, shape: &[usize]| {
-            let data = fill::gradient(&mut self.random(label), shape.iter().product(), self.input);
+            let data = fill::gradient(&mut self.random(label), shape.iter().product(), self.input, LEVEL);
             Tensor::new(self.input, shape, data)
         };
         let out = self.layer.num_features;

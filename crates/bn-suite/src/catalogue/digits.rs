@@ -63,6 +63,7 @@ pub(super) fn cases() -> Vec<Entry> {
             .stored(),
         script("digits/bf16-throughout", &[16, 64], "bf16 pixels, exact, and bf16 everything else.")
             .dtype(Bf16)
+        .momentum(1.0)
             .train_on(&take(520, 16))
             .stored(),
         whole_set(&images),

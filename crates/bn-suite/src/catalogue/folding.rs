@@ -77,15 +77,5 @@ fn refused() -> Vec<Entry> {
         .fold(Linear, 1, &[3, 4], false)
         .eval()
         .stored(),
-        script(
-            "folding/refused-f64-map",
-            &[5, 4],
-            "An f64 map and f32 parameters: the mix that forward refuses too.",
-        )
-        .dtypes(F64, F32)
-        .fold(Linear, 1, &[4, 3], true)
-        .dtype(F32)
-        .eval()
-        .stored(),
     ]
 }

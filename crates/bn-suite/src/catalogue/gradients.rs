@@ -196,12 +196,6 @@ fn deferred() -> Vec<Entry> {
             .batch(&[1, 3])
             .train()
             .stored(),
-        layer("gradients/deferred-over-a-reset", "reset_running_stats between a training forward and its backward changes nothing about it.")
-            .train()
-            .grad()
-            .deferred()
-            .reset(crate::case::Reset::RunningStats)
-            .stored(),
     ]
 }
 

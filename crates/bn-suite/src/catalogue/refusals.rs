@@ -408,12 +408,30 @@ fn order() -> Vec<Entry> {
         .train()
         .eval()
         .stored(),
-        layer("refusals/length-before-eps", "5 channels for 3 and a negative eps: the length is reported.")
+        layer("refusals/eps-before-length", "5 channels for 3 and a negative eps: eps is reported.")
             .eps(-1.0)
             .batch(&[4, 5])
             .train()
             .eval()
             .stored(),
+        layer(
+            "refusals/eps-before-missing-buffer",
+            "A negative eps and only a running mean: eps is reported.",
+        )
+        .eps(-1.0)
+        .no_running_var()
+        .train()
+        .eval()
+        .stored(),
+        layer(
+            "refusals/eps-before-dtype",
+            "A negative eps and f64 input to f32 parameters: eps is reported.",
+        )
+        .eps(-1.0)
+        .dtypes(DType::F64, DType::F32)
+        .train()
+        .eval()
+        .stored(),
         layer(
             "refusals/counter-rises-again-and-again",
             "Three refused batches and one good one: the counter says 4.",

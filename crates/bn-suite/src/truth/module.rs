@@ -116,16 +116,16 @@ impl<'a> Module<'a> {
         if batch_statistics && Extents::of(shape).per_channel() == 1 {
             return Err(RefusalKind::TooFewValues);
         }
+        let eps = self.layer.eps;
+        if (batch_statistics && eps <= 0.0) || eps < 0.0 {
+            return Err(RefusalKind::Eps);
+        }
         let uses_buffers = tracking || !batch_statistics;
         if uses_buffers && buffers.0 != buffers.1 {
             return Err(RefusalKind::RunningStats);
         }
         self.check_lengths(shape[1], uses_buffers)?;
         self.check_dtypes(dtype)?;
-        let eps = self.layer.eps;
-        if (batch_statistics && eps <= 0.0) || eps < 0.0 {
-            return Err(RefusalKind::Eps);
-        }
         Ok(Plan {
             statistics: if batch_statistics { Mode::Train } else { Mode::Eval },
             update: (tracking && buffers.0).then_some(factor),

@@ -39,9 +39,9 @@ impl Module<'_> {
         // A layer that trains without tracking hands its buffers to nobody.
         let uses_buffers = !training || tracking;
         self.check_size(input, own_statistics)?;
+        self.check_eps(own_statistics)?;
         self.check_buffers_and_lengths(input, own_statistics, uses_buffers)?;
         self.check_dtypes(input.dtype, uses_buffers)?;
-        self.check_eps(own_statistics)?;
         Ok(Plan { own_statistics, update: (tracking && has_buffers).then_some(momentum) })
     }
 
