@@ -8,9 +8,9 @@
 //!
 //! The checks run in this order, and the first that fails is reported: rank; then
 //! the counter goes up (training, tracking); a counter of 0 with cumulative
-//! momentum; one value per channel where batch statistics are used; eps; one buffer
-//! without the other; the lengths of running_mean, running_var, weight, bias;
-//! dtypes. So the counter stays up when a later check refuses, as in
+//! momentum; one value per channel where batch statistics are used; eps; for each of
+//! running_mean, running_var, weight, bias in turn its absence, where evaluation
+//! needs it, or its length; in training one buffer without the other; dtypes. So the counter stays up when a later check refuses, as in
 //! PyTorch, where the module counts and the function under it checks. The lengths
 //! of buffers that a pass does not use are not checked.
 
@@ -86,8 +86,8 @@ impl Request<'_> {
         let origin = self.origin();
         self.check_count(origin)?;
         self.check_eps(origin)?;
+        self.check_held(origin)?;
         self.check_pair()?;
-        self.check_lengths()?;
         check_dtypes(self.input, &self.signature.dtypes())?;
         let updates = self.tracks() && self.signature.running_mean.is_some();
         Ok(Plan { origin, update: updates.then_some(factor) })
@@ -123,42 +123,36 @@ impl Request<'_> {
         Ok(())
     }
 
-    fn check_pair(&self) -> Result<(), Error> {
-        let alone = match (self.signature.running_mean, self.signature.running_var) {
-            (Some(_), None) => "running_mean",
-            (None, Some(_)) => "running_var",
-            _ => return Ok(()),
-        };
-        let missing = if alone == "running_mean" { "running_var" } else { "running_mean" };
-        match self.training {
-            true if self.tracks() => Err(Error::UnpairedRunningStats { present: alone }),
-            true => Ok(()),
-            false => Err(Error::MissingRunningStat { name: missing }),
-        }
-    }
-
-    /// What the pass uses, in the order in which it is checked.
-    fn used(&self) -> [(&'static str, Option<(DType, usize)>); 4] {
-        let buffers = !self.training || self.tracks();
-        [
-            ("running_mean", self.signature.running_mean.filter(|_| buffers)),
-            ("running_var", self.signature.running_var.filter(|_| buffers)),
-            ("weight", self.signature.weight),
-            ("bias", self.signature.bias),
-        ]
-    }
-
-    fn check_lengths(&self) -> Result<(), Error> {
-        let expected = self.shape[1];
-        for (name, held) in self.used() {
+    /// What the pass uses, each in turn: in evaluation a running statistic may not
+    /// be missing, and what is there must have the input's channels.
+    fn check_held(&self, origin: Origin) -> Result<(), Error> {
+        let Signature { running_mean, running_var, weight, bias } = self.signature;
+        let evaluating = origin == Origin::Running;
+        for (name, held) in [("running_mean", running_mean), ("running_var", running_var)] {
             match held {
-                Some((_, actual)) if actual != expected => {
-                    return Err(Error::NumFeatures { name, expected, actual });
-                }
+                None if evaluating => return Err(Error::MissingRunningStat { name }),
+                Some(held) if evaluating || self.tracks() => self.check_length(name, held)?,
                 _ => {}
             }
         }
+        for (name, held) in [("weight", weight), ("bias", bias)] {
+            held.map_or(Ok(()), |held| self.check_length(name, held))?;
+        }
         Ok(())
+    }
+
+    fn check_length(&self, name: &'static str, (_, actual): (DType, usize)) -> Result<(), Error> {
+        let expected = self.shape[1];
+        if actual == expected { Ok(()) } else { Err(Error::NumFeatures { name, expected, actual }) }
+    }
+
+    /// Training updates both running statistics, or has neither.
+    fn check_pair(&self) -> Result<(), Error> {
+        match (self.signature.running_mean, self.signature.running_var) {
+            (Some(_), None) if self.tracks() => Err(Error::UnpairedRunningStats { present: "running_mean" }),
+            (None, Some(_)) if self.tracks() => Err(Error::UnpairedRunningStats { present: "running_var" }),
+            _ => Ok(()),
+        }
     }
 
     /// NaN passes, as it does in PyTorch, and makes NaN.
@@ -254,19 +248,23 @@ mod tests {
         let eps = "batch_norm eps must be positive during training, but got 0.0";
         assert_eq!(refusal(ask), (eps.into(), 5));
         ask.config = &usual_eps;
-        assert!(refusal(ask).0.contains("either both"));
-        signature.running_var = two;
-        for name in ["running_mean", "running_var", "weight", "bias"] {
+        let three = Some((DType::F64, 3));
+        let repairs: [(_, fn(&mut Signature) -> &mut Option<_>); 3] = [
+            ("running_mean", |signature| &mut signature.running_mean),
+            ("weight", |signature| &mut signature.weight),
+            ("bias", |signature| &mut signature.bias),
+        ];
+        for (name, held) in repairs {
             ask.signature = signature;
             assert_eq!(refusal(ask), (format!("{name} should contain 3 elements not 2"), 5));
-            let repaired = Some((DType::F64, 3));
-            match name {
-                "running_mean" => signature.running_mean = repaired,
-                "running_var" => signature.running_var = repaired,
-                "weight" => signature.weight = repaired,
-                _ => signature.bias = repaired,
-            }
+            *held(&mut signature) = three;
         }
+        ask.signature = signature;
+        assert!(refusal(ask).0.contains("either both"));
+        signature.running_var = two;
+        ask.signature = signature;
+        assert_eq!(refusal(ask), ("running_var should contain 3 elements not 2".into(), 5));
+        signature.running_var = three;
         ask.signature = signature;
         assert!(refusal(ask).0.ends_with("got f32 input with f64 parameters"), "{}", refusal(ask).0);
         ask.input = DType::F64;

@@ -61,10 +61,6 @@ pub struct Dispute {
     pub engine: String,
     /// The arrays that it gets wrong. None at all: it raises an error instead of answering.
     pub fields: Vec<Field>,
-    /// Whether it must get them wrong, so that a pass shows that the dispute is over.
-    /// False where chance decides: coarse rounding may hit the truth on one machine
-    /// and miss it on the next.
-    pub always: bool,
     /// What it does, and why the truth stands all the same.
     pub note: String,
 }

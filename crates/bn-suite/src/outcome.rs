@@ -101,7 +101,8 @@ pub struct Refusal {
 }
 
 /// Why batch norm may decline a step. When several hold, PyTorch reports the
-/// first in this order.
+/// first in this order; in evaluation it finds a running statistic missing when it
+/// comes to check that one's length: running_mean, running_var, weight, bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalKind {
@@ -113,10 +114,10 @@ pub enum RefusalKind {
     TooFewValues,
     /// `eps` is not positive in training, or is negative in evaluation.
     Eps,
-    /// One running statistic is present and the other is not.
-    RunningStats,
     /// A parameter's or buffer's length is not the input's channel count.
     NumFeatures,
+    /// One running statistic is present and the other is not.
+    RunningStats,
     /// A dtype, or a mix of dtypes, that batch norm does not take.
     Dtype,
     /// `grad_output` or a cotangent does not have the shape of its counterpart.

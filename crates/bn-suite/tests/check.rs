@@ -262,7 +262,6 @@ fn a_dispute_excuses_one_engine_until_it_is_not_needed() {
     golden.disputed = Some(Dispute {
         engine: "replaying".into(),
         fields: vec![Field::Output],
-        always: true,
         note: "it drops a term".into(),
     });
     let mut wrong = right(&golden);
@@ -288,12 +287,10 @@ fn a_dispute_without_arrays_is_about_an_error_that_the_engine_raises() {
     golden.disputed = Some(Dispute {
         engine: "replaying".into(),
         fields: vec![Field::Output],
-        always: true,
         note: "it drops a term".into(),
     });
     assert!(matches!(verdict(&golden, &raised), Verdict::Failed { .. }));
-    golden.disputed =
-        Some(Dispute { engine: "replaying".into(), fields: vec![], always: true, note: "it raises".into() });
+    golden.disputed = Some(Dispute { engine: "replaying".into(), fields: vec![], note: "it raises".into() });
     assert!(matches!(verdict(&golden, &raised), Verdict::Disputed { .. }));
     assert!(matches!(verdict(&golden, &crash), Verdict::Failed { .. }), "a crash is never excused");
     let mut wrong = right(&golden);

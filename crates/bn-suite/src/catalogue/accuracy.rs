@@ -46,15 +46,14 @@ impl Hard {
         let shape = if self.far { far_shape } else { shape };
         let n = shape.iter().product::<usize>() / shape[1];
         let name = format!("accuracy/{}-{}", self.name, kind.replace(' ', "-"));
-        script(&name, shape, &format!("{}; {kind}, n = {n}.", self.note))
+        let trained = script(&name, shape, &format!("{}; {kind}, n = {n}.", self.note))
             .momentum(1.0)
             .fill(self.fill)
             .arranged(arrangement)
             .train()
-            .grad()
-            .mask(true, self.grad_weight, true)
-            .eval()
-            .stored()
+            .grad();
+        let asked = if self.grad_weight { trained } else { trained.mask(true, false, true) };
+        asked.eval().stored()
     }
 }
 

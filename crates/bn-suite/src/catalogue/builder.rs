@@ -33,6 +33,9 @@ pub(super) enum Arrangement {
     SomeChannels,
 }
 
+/// The mean of drawn gradients.
+const LEVEL: f64 = 0.25;
+
 /// A parameter or buffer of the case.
 enum Slot {
     Drawn,
@@ -248,8 +251,13 @@ impl Script {
 
     /// Asks the last step for its gradients, under a drawn grad_output.
     pub(super) fn grad(self) -> Self {
+        self.grad_around(LEVEL)
+    }
+
+    /// As [`Script::grad`], with this mean in place of 1/4.
+    pub(super) fn grad_around(self, level: f64) -> Self {
         let mut random = self.random_of_last("grad_output");
-        let data = fill::gradient(&mut random, self.shape.iter().product(), self.input);
+        let data = fill::gradient(&mut random, self.shape.iter().product(), self.input, level);
         self.grad_of(&data)
     }
 
@@ -274,7 +282,7 @@ impl Script {
     pub(super) fn second(mut self, u: bool, v: bool, t: bool) -> Self {
         let c = self.layer.num_features;
         let draw = |label: &str, shape: &[usize], dtype: DType| {
-            let data = fill::gradient(&mut self.random_of_last(label), shape.iter().product(), dtype);
+            let data = fill::gradient(&mut self.random_of_last(label), shape.iter().product(), dtype, LEVEL);
             Tensor::new(dtype, shape, data)
         };
         let like_input = layout(self.arrangement, &self.shape);
@@ -307,7 +315,7 @@ impl Script {
     /// Folds into a drawn map with a weight of this shape, with a bias or without.
     pub(super) fn fold(mut self, into: FoldInto, groups: usize, shape: &[usize], bias: bool) -> Self {
         let draw = |label: &str, shape: &[usize]| {
-            let data = fill::gradient(&mut self.random(label), shape.iter().product(), self.input);
+            let data = fill::gradient(&mut self.random(label), shape.iter().product(), self.input, LEVEL);
             Tensor::new(self.input, shape, data)
         };
         let out = self.layer.num_features;
@@ -354,21 +362,8 @@ impl Script {
     /// Marks what libtorch is known to get wrong here, and why the truth stands.
     /// `fields` are the arrays at fault; none where it raises an error.
     pub(super) fn disputed_by_libtorch(mut self, fields: &[Field], note: &str) -> Self {
-        self.disputed = Some(Dispute {
-            engine: "libtorch".into(),
-            fields: fields.to_vec(),
-            always: true,
-            note: note.into(),
-        });
-        self
-    }
-
-    /// Marks gradients in 16 bits, which libtorch's CPU kernels compute in 16 bits.
-    pub(super) fn rounded_by_libtorch(mut self) -> Self {
-        let note = "libtorch's CPU kernel rounds every intermediate of grad_input to the input's 16 bits, and for bf16 \
-                    sums grad_bias so, although the parameters are f32; the truth is rounded once.";
-        let fields = vec![Field::GradInput, Field::GradBias];
-        self.disputed = Some(Dispute { engine: "libtorch".into(), fields, always: false, note: note.into() });
+        self.disputed =
+            Some(Dispute { engine: "libtorch".into(), fields: fields.to_vec(), note: note.into() });
         self
     }
 

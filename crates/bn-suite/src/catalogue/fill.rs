@@ -114,9 +114,10 @@ pub(super) fn offset(channel: usize) -> f64 {
     [0.75, -1.5, 2.25, -0.5, 1.0][channel % 5]
 }
 
-/// Gradients that come in: 1/4 + z/2, so that neither Σg nor Σg·x̂ vanishes.
-pub(super) fn gradient(random: &mut SplitMix64, count: usize, dtype: DType) -> Vec<f64> {
-    (0..count).map(|_| nearest(dtype, 0.25 + random.normal(COARSE) / 2.0)).collect()
+/// Gradients that come in: level + z/2. The usual level is 1/4, so that neither
+/// Σg nor Σg·x̂ vanishes.
+pub(super) fn gradient(random: &mut SplitMix64, count: usize, dtype: DType, level: f64) -> Vec<f64> {
+    (0..count).map(|_| nearest(dtype, level + random.normal(COARSE) / 2.0)).collect()
 }
 
 /// Parameters ±(k/16), k = 4 … 39 without 16: of both signs, and neither 0 nor ±1.

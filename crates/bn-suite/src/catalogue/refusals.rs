@@ -415,6 +415,33 @@ fn order() -> Vec<Entry> {
             .eval()
             .stored(),
         layer(
+            "refusals/eps-before-missing-buffer",
+            "A negative eps and only a running mean: eps is reported.",
+        )
+        .eps(-1.0)
+        .no_running_var()
+        .train()
+        .eval()
+        .stored(),
+        layer(
+            "refusals/length-before-missing-buffer",
+            "5 channels for 3 and only a running mean: its length is reported, in both modes.",
+        )
+        .no_running_var()
+        .batch(&[4, 5])
+        .train()
+        .eval()
+        .stored(),
+        layer(
+            "refusals/eps-before-dtype",
+            "A negative eps and f64 input to f32 parameters: eps is reported.",
+        )
+        .eps(-1.0)
+        .dtypes(DType::F64, DType::F32)
+        .train()
+        .eval()
+        .stored(),
+        layer(
             "refusals/counter-rises-again-and-again",
             "Three refused batches and one good one: the counter says 4.",
         )

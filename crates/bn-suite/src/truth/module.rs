@@ -122,11 +122,7 @@ impl<'a> Module<'a> {
         if (batch_statistics && eps <= 0.0) || eps < 0.0 {
             return Err(RefusalKind::Eps);
         }
-        let uses_buffers = tracking || !batch_statistics;
-        if uses_buffers && buffers.0 != buffers.1 {
-            return Err(RefusalKind::RunningStats);
-        }
-        self.check_lengths(shape[1], uses_buffers)?;
+        self.check_buffers(shape[1], tracking, !batch_statistics)?;
         self.check_dtypes(dtype)?;
         Ok(Plan {
             statistics: if batch_statistics { Mode::Train } else { Mode::Eval },
@@ -149,14 +145,23 @@ impl<'a> Module<'a> {
         }
     }
 
-    fn check_lengths(&self, channels: usize, uses_buffers: bool) -> Result<(), RefusalKind> {
-        let buffers = [&self.running_mean, &self.running_var].into_iter().filter(|_| uses_buffers);
-        let mut passed = buffers.chain([&self.weight, &self.bias]).flatten();
-        if passed.all(|vector| vector.values.len() == channels) {
-            Ok(())
-        } else {
-            Err(RefusalKind::NumFeatures)
+    /// Each of running_mean, running_var, weight, bias in turn: a running statistic
+    /// that evaluation needs may not be absent, and what is passed must have the
+    /// right length. Only then does training miss the other running statistic.
+    fn check_buffers(&self, channels: usize, tracking: bool, evaluating: bool) -> Result<(), RefusalKind> {
+        let buffers = [&self.running_mean, &self.running_var];
+        for buffer in buffers.into_iter().filter(|_| tracking || evaluating) {
+            if buffer.is_none() && evaluating {
+                return Err(RefusalKind::RunningStats);
+            }
+            check_length(buffer, channels)?;
         }
+        check_length(&self.weight, channels)?;
+        check_length(&self.bias, channels)?;
+        if tracking && buffers[0].is_some() != buffers[1].is_some() {
+            return Err(RefusalKind::RunningStats);
+        }
+        Ok(())
     }
 
     /// One floating-point dtype throughout, or f16 or bf16 input with f32 for all the rest.
@@ -337,7 +342,7 @@ impl<'a> Module<'a> {
         if mean.values.len() != out || !bias_fits {
             return Err(RefusalKind::NumFeatures);
         }
-        self.check_lengths(out, true)?;
+        self.check_buffers(out, false, true)?;
         self.check_dtypes(map.weight.dtype)?;
         if self.layer.eps < 0.0 {
             return Err(RefusalKind::Eps);
@@ -401,6 +406,11 @@ impl<'a> Module<'a> {
         }
         Expected { fields: fields.0, num_batches_tracked: self.num_batches_tracked, refused }
     }
+}
+
+fn check_length(vector: &Option<Vector>, channels: usize) -> Result<(), RefusalKind> {
+    let fits = vector.as_ref().is_none_or(|vector| vector.values.len() == channels);
+    if fits { Ok(()) } else { Err(RefusalKind::NumFeatures) }
 }
 
 fn at(vector: &Option<Vector>, c: usize) -> Option<&Tracked> {

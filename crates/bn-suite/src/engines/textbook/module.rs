@@ -37,7 +37,7 @@ impl Module<'_> {
         let has_buffers = self.state.running_mean.is_some() || self.state.running_var.is_some();
         let own_statistics = training || !has_buffers;
         // A layer that trains without tracking hands its buffers to nobody.
-        let uses_buffers = !training || tracking;
+        let uses_buffers = tracking || !own_statistics;
         self.check_size(input, own_statistics)?;
         self.check_eps(own_statistics)?;
         self.check_buffers_and_lengths(input, own_statistics, uses_buffers)?;
@@ -84,6 +84,9 @@ impl Module<'_> {
         refuse(RefusalKind::TooFewValues, message)
     }
 
+    /// One after the other: what evaluation needs must be there, and what is passed
+    /// must have a value for each channel. Only then does training miss one of the
+    /// running statistics where it has the other.
     fn check_buffers_and_lengths(
         &self,
         input: &Tensor,
@@ -91,21 +94,22 @@ impl Module<'_> {
         uses_buffers: bool,
     ) -> Result<(), Refusal> {
         let State { weight, bias, running_mean, running_var, .. } = &self.state;
-        if uses_buffers && running_mean.is_some() != running_var.is_some() {
-            let missing = if running_mean.is_none() { "running_mean" } else { "running_var" };
-            return refuse(
-                RefusalKind::RunningStats,
-                match own_statistics {
-                    true => "running_mean and running_var must either both be None or neither be None".into(),
-                    false => format!("{missing} must be defined in evaluation mode"),
-                },
-            );
-        }
+        let channels = input.shape[1];
         let buffers = [("running_mean", running_mean), ("running_var", running_var)];
-        let parameters = [("weight", weight), ("bias", bias)];
-        let checked = buffers.iter().filter(|_| uses_buffers).chain(&parameters);
-        for (name, tensor) in checked {
-            check_length(name, tensor.as_ref(), input.shape[1])?;
+        for (name, buffer) in buffers.into_iter().filter(|_| uses_buffers) {
+            if buffer.is_none() && !own_statistics {
+                return refuse(
+                    RefusalKind::RunningStats,
+                    format!("{name} must be defined in evaluation mode"),
+                );
+            }
+            check_length(name, buffer.as_ref(), channels)?;
+        }
+        check_length("weight", weight.as_ref(), channels)?;
+        check_length("bias", bias.as_ref(), channels)?;
+        if uses_buffers && running_mean.is_some() != running_var.is_some() {
+            let message = "running_mean and running_var must either both be None or neither be None";
+            return refuse(RefusalKind::RunningStats, message.into());
         }
         Ok(())
     }
