@@ -4,7 +4,7 @@
 //! lost by the arithmetic, not by the data.
 
 use super::Entry;
-use super::builder::Arrangement::{self, ChannelsLast, Contiguous};
+use super::arrangement::Arrangement::{self, ChannelsLast, Contiguous};
 use super::builder::{Script, script};
 use super::fill::Fill;
 use crate::outcome::Field;
@@ -129,13 +129,17 @@ fn doubles() -> Vec<Entry> {
             Fill::Normal { mean: 1e4, deviation: 2f64.powi(-26) },
             "f64, deviations of 1.5e-8 on 10⁴: a ratio of 7·10¹¹, with eps far above the variance.",
         ),
-        case("constant", Fill::Constant(7.3), "f64, all 7.3: variance 0."),
+        case(
+            "constant",
+            Fill::Constant(7.3),
+            "f64, all 7.3: the variance is 0, not what rounding leaves of it.",
+        ),
         case(
             "outlier",
             Fill::Outlier { mean: 1.0, deviation: 2f64.powi(-10), outlier: 1e9 },
             "f64, 10⁹ among values near 1.",
         ),
-        case("heavy-tail", Fill::HeavyTail, "f64, lognormal with σ = 3."),
+        case("heavy-tail", Fill::HeavyTail, "f64, lognormal with σ = 3: a few values make up the sum."),
     ]
 }
 
@@ -180,7 +184,13 @@ fn low_precision() -> Vec<Entry> {
             Fill::HeavyTail,
             "f16, lognormal with σ = 3: from subnormals to thousands.",
         ),
-        case("bf16-heavy-tail", Bf16, F32, Fill::HeavyTail, "bf16, lognormal with σ = 3."),
+        case(
+            "bf16-heavy-tail",
+            Bf16,
+            F32,
+            Fill::HeavyTail,
+            "bf16, lognormal with σ = 3: the small values are not lost beside the large.",
+        ),
         case("f16-constant", F16, F32, Fill::Constant(7.30078125), "f16, all 7.3: the output is the bias."),
     ]
 }
@@ -201,32 +211,39 @@ fn extremes() -> Vec<Entry> {
              both fit in f32.",
         )
         .stored(),
-        script("accuracy/large-without-overflow", &[64, 2], "10¹⁵·N(0, 1) in f32: nothing overflows, eps is nothing.")
+        script("accuracy/large-without-overflow", &[64, 2], "10¹⁵·N(0, 1) in f32: nothing overflows, \
+             eps is nothing.")
             .fill(Fill::Normal { mean: 0.0, deviation: 1e15 })
             .train()
             .grad()
             .stored(),
-        script("accuracy/small-beside-eps", &[64, 2], "10⁻¹⁰·N(0, 1) in f32: a variance of 10⁻²⁰ beside eps = 10⁻⁵.")
+        script("accuracy/small-beside-eps", &[64, 2], "10⁻¹⁰·N(0, 1) in f32: a variance of 10⁻²⁰ beside \
+             eps = 10⁻⁵.")
             .fill(Fill::Normal { mean: 0.0, deviation: 1e-10 })
             .train()
             .grad()
             .stored(),
-        script("accuracy/variance-equals-eps", &[96, 2], "A deviation of √eps: half of what divides is eps, on a mean of 1.")
+        script("accuracy/variance-equals-eps", &[96, 2], "A deviation of √eps: half of what divides is \
+             eps, on a mean of 1.")
             .fill(Fill::Normal { mean: 1.0, deviation: 0.003_162_277_66 })
             .train()
             .grad()
             .stored(),
-        script("accuracy/alternating", &[300, 1], "±1000 in turn, with 1 added: partial sums swing, the mean is 1.")
+        script("accuracy/alternating", &[300, 1], "±1000 in turn, with 1 added: partial sums swing, the \
+             mean is 1.")
             .train_on(&(0..300).map(|i| if i % 2 == 0 { 1001.0 } else { -999.0 }).collect::<Vec<f64>>())
             .stored(),
-        script("accuracy/sorted", &[500, 1], "0, 1, 2, …, 499: a sum that grows, and a variance of (n² − 1)/12.")
+        script("accuracy/sorted", &[500, 1], "0, 1, 2, …, 499: a sum that grows, and a variance of (n² \
+             − 1)/12.")
             .train_on(&(0..500).map(f64::from).collect::<Vec<f64>>())
             .stored(),
-        script("accuracy/gradients-cancel", &[16, 3], "grad_output near 100 everywhere: what is left after Σg/n is a hundredth.")
+        script("accuracy/gradients-cancel", &[16, 3], "grad_output near 100 everywhere: what is left \
+             after Σg/n is a hundredth.")
             .train()
             .grad_of(&(0..48).map(|i| 100.0 + f64::from(i * 37 % 64) / 64.0).collect::<Vec<f64>>())
             .stored(),
-        script("accuracy/running-var-in-many-steps", &[8, 2], "Six updates in f32: each may round once, not more.")
+        script("accuracy/running-var-in-many-steps", &[8, 2], "Six updates in f32: each may round once, \
+             not more.")
             .fill(Fill::Normal { mean: 3.0, deviation: 1.0 })
             .train()
             .train()
@@ -261,14 +278,19 @@ fn large() -> Vec<Entry> {
         large(
             "many-values-channels-last",
             &[4, 2, 64, 96],
-            "n = 24 576, channels last.",
+            "n = 24 576, channels last: long sums with a stride.",
             Fill::Normal { mean: 100.0, deviation: 1.0 },
         )
         .channels_last()
         .generated(),
-        large("many-values-heavy-tail", &[8192, 1], "n = 8192, lognormal.", Fill::HeavyTail)
-            .grad()
-            .generated(),
+        large(
+            "many-values-heavy-tail",
+            &[8192, 1],
+            "n = 8192, lognormal: a long sum whose terms span ten orders of magnitude.",
+            Fill::HeavyTail,
+        )
+        .grad()
+        .generated(),
         large(
             "many-values-gradients",
             &[8192, 1],

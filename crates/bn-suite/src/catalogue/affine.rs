@@ -33,7 +33,12 @@ fn presence() -> Vec<Entry> {
                 .no_weight(),
         ),
         both_modes(
-            script("affine/neither-in-space", &[2, 3, 2, 5], "affine=False for 4D input.").no_affine(),
+            script(
+                "affine/neither-in-space",
+                &[2, 3, 2, 5],
+                "affine=False for 4D input: y = x̂, and no gradients but the input's.",
+            )
+            .no_affine(),
         ),
         both_modes(
             script("affine/weight-alone-in-space", &[2, 3, 2, 5], "A weight without bias for 4D input.")
@@ -119,12 +124,17 @@ fn values() -> Vec<Entry> {
         .eval()
         .train()
         .stored(),
-        script("affine/reset-without-affine", &[4, 3], "A layer without weight and bias resets what it has.")
-            .no_affine()
-            .train()
-            .reset(Reset::Parameters)
-            .eval()
-            .stored(),
+        script(
+            "affine/reset-without-affine",
+            &[4, 3],
+            "A layer without weight and bias resets what it \
+             has.",
+        )
+        .no_affine()
+        .train()
+        .reset(Reset::Parameters)
+        .eval()
+        .stored(),
         script(
             "affine/reset-untracked",
             &[4, 3],
@@ -138,7 +148,8 @@ fn values() -> Vec<Entry> {
         script(
             "affine/reset-when-tracking-stopped",
             &[4, 3],
-            "reset_running_stats does nothing to a layer that does not track, even if its buffers are there.",
+            "reset_running_stats does nothing to a layer that does not track, even if its buffers are \
+                 there.",
         )
         .stop_tracking()
         .counter(Some(5))

@@ -7,6 +7,7 @@
 //! arrangement that hold at that point.
 
 use super::Entry;
+use super::arrangement::Arrangement;
 use super::fill::{self, Fill, SplitMix64};
 use crate::case::{
     Case, Cotangents, Fold, FoldInto, Layer, Mode, OutputMask, Pass, Rank, Reset, State, Step,
@@ -14,24 +15,7 @@ use crate::case::{
 use crate::golden::Dispute;
 use crate::number::Number;
 use crate::outcome::Field;
-use crate::tensor::{DType, Layout, Tensor};
-
-/// How the elements of an input lie in memory.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Arrangement {
-    /// As [`Layout::Contiguous`].
-    Contiguous,
-    /// As [`Layout::ChannelsLast`].
-    ChannelsLast,
-    /// Rows of a wider array: the last axis goes on for 2 more elements; starts at 3.
-    Rows,
-    /// Every second element along the last axis; starts at 1.
-    EverySecond,
-    /// The first axis varies fastest, as in Fortran.
-    FirstFastest,
-    /// Channels last, and one more channel in memory than in the view.
-    SomeChannels,
-}
+use crate::tensor::{DType, Tensor};
 
 /// The mean of drawn gradients.
 const LEVEL: f64 = 0.25;
@@ -244,7 +228,7 @@ impl Script {
     /// A forward pass over these values.
     pub(super) fn forward_on(mut self, mode: Mode, data: &[f64]) -> Self {
         let input = Tensor::new(self.input, &self.shape, data.to_vec());
-        let input = input.with_layout(layout(self.arrangement, &self.shape));
+        let input = input.with_layout(self.arrangement.layout(&self.shape));
         self.steps.push(Step::BatchNorm(Box::new(Pass::forward(mode, input))));
         self
     }
@@ -266,7 +250,7 @@ impl Script {
         let arrangement = self.arrangement;
         let pass = self.last_pass();
         let (dtype, shape) = (pass.input.dtype, pass.input.shape.clone());
-        let grad = Tensor::new(dtype, &shape, data.to_vec()).with_layout(layout(arrangement, &shape));
+        let grad = Tensor::new(dtype, &shape, data.to_vec()).with_layout(arrangement.layout(&shape));
         pass.grad_output = Some(grad);
         self
     }
@@ -274,7 +258,7 @@ impl Script {
     /// Lays the last step's grad_output out otherwise than its input.
     pub(super) fn grad_arranged(mut self, arrangement: Arrangement) -> Self {
         let grad = self.last_pass().grad_output.as_mut().expect("a grad_output to arrange");
-        grad.layout = layout(arrangement, &grad.shape);
+        grad.layout = arrangement.layout(&grad.shape);
         self
     }
 
@@ -285,7 +269,7 @@ impl Script {
             let data = fill::gradient(&mut self.random_of_last(label), shape.iter().product(), dtype, LEVEL);
             Tensor::new(dtype, shape, data)
         };
-        let like_input = layout(self.arrangement, &self.shape);
+        let like_input = self.arrangement.layout(&self.shape);
         let cotangents = Cotangents {
             grad_input: u.then(|| draw("u", &self.shape, self.input).with_layout(like_input)),
             grad_weight: v.then(|| draw("v", &[c], self.parameters)),
@@ -404,53 +388,9 @@ impl Script {
     }
 }
 
-/// The layout that an arrangement means for a shape.
-fn layout(arrangement: Arrangement, shape: &[usize]) -> Layout {
-    let rank = shape.len();
-    let natural: Vec<usize> = (0..rank).collect();
-    let channels_last: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();
-    match arrangement {
-        Arrangement::Contiguous => Layout::Contiguous,
-        Arrangement::ChannelsLast => Layout::ChannelsLast,
-        Arrangement::Rows => Layout::Strided { strides: strides(shape, &natural, 2, 1), offset: 3 },
-        Arrangement::EverySecond => Layout::Strided { strides: strides(shape, &natural, 0, 2), offset: 1 },
-        Arrangement::FirstFastest => {
-            let reversed: Vec<usize> = (0..rank).rev().collect();
-            Layout::Strided { strides: strides(shape, &reversed, 0, 1), offset: 0 }
-        }
-        Arrangement::SomeChannels => {
-            Layout::Strided { strides: strides(shape, &channels_last, 1, 1), offset: 0 }
-        }
-    }
-}
-
-/// Strides of an array whose axes lie in this order, the last one fastest; that
-/// one is `more` elements longer in memory, and its neighbours lie `step` apart.
-fn strides(shape: &[usize], order: &[usize], more: usize, step: usize) -> Vec<usize> {
-    let mut strides = vec![0; shape.len()];
-    let mut reach = step;
-    for (place, &axis) in order.iter().rev().enumerate() {
-        strides[axis] = reach;
-        reach *= shape[axis] + if place == 0 { more } else { 0 };
-    }
-    strides
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn arrangements() {
-        let strides_of = |arrangement| match layout(arrangement, &[2, 3, 4, 5]) {
-            Layout::Strided { strides, .. } => strides,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(strides_of(Arrangement::Rows), [84, 28, 7, 1]);
-        assert_eq!(strides_of(Arrangement::EverySecond), [120, 40, 10, 2]);
-        assert_eq!(strides_of(Arrangement::FirstFastest), [1, 2, 6, 24]);
-        assert_eq!(strides_of(Arrangement::SomeChannels), [80, 1, 20, 4]);
-    }
 
     #[test]
     fn the_same_name_gives_the_same_case() {

@@ -3,7 +3,7 @@
 //! groups know why they ask; this one leaves no corner out.
 
 use super::Entry;
-use super::builder::Arrangement::{self, ChannelsLast, Contiguous, Rows, SomeChannels};
+use super::arrangement::Arrangement::{self, ChannelsLast, Contiguous, Rows, SomeChannels};
 use super::builder::{Script, script};
 use super::dtypes::MIXES;
 use super::layouts::STRIDED_16_BITS;

@@ -43,20 +43,31 @@ fn sheet() -> Vec<Entry> {
         .train_on(&THREE_BY_FOUR)
         .grad()
         .stored(),
-        defaults("documents/batchnorm1d-10", &[7, 10], "BatchNorm1d(10) as it is made: train twice, then evaluate.")
-            .train()
-            .train()
-            .eval()
-            .stored(),
-        defaults("documents/batchnorm2d-3", &[2, 3, 5, 4], "BatchNorm2d(3) as it is made: train twice, then evaluate.")
-            .train()
-            .train()
-            .eval()
-            .stored(),
+        defaults(
+            "documents/batchnorm1d-10",
+            &[7, 10],
+            "BatchNorm1d(10) as it is made: train twice, \
+             then evaluate.",
+        )
+        .train()
+        .train()
+        .eval()
+        .stored(),
+        defaults(
+            "documents/batchnorm2d-3",
+            &[2, 3, 5, 4],
+            "BatchNorm2d(3) as it is made: train twice, \
+             then evaluate.",
+        )
+        .train()
+        .train()
+        .eval()
+        .stored(),
         defaults(
             "documents/momentum-0.05",
             &[6, 5],
-            "BatchNorm1d(5, momentum=0.05): after two batches the running statistics have moved by 5 % each time.",
+            "BatchNorm1d(5, momentum=0.05): after two batches the running statistics have moved by 5 % \
+                 each time.",
         )
         .momentum(0.05)
         .train()
@@ -71,21 +82,33 @@ fn course() -> Vec<Entry> {
         defaults(
             "documents/mlp-64x100",
             &[64, 100],
-            "The activations between the layers of an MLP 784-100-10, batch 64: a training step with gradients.",
+            "The activations between the layers of an MLP 784-100-10, batch 64: a training step with \
+                 gradients.",
         )
         .train()
         .grad()
         .stored(),
-        defaults("documents/cnn-first", &[16, 16, 32, 32], "After the first convolution of the CNN: a training step.")
-            .train()
-            .generated(),
-        defaults("documents/cnn-second", &[16, 32, 16, 16], "After the second convolution of the CNN: a training step.")
-            .train()
-            .generated(),
+        defaults(
+            "documents/cnn-first",
+            &[16, 16, 32, 32],
+            "After the first convolution of the CNN: a \
+             training step.",
+        )
+        .train()
+        .generated(),
+        defaults(
+            "documents/cnn-second",
+            &[16, 32, 16, 16],
+            "After the second convolution of the CNN: a \
+             training step.",
+        )
+        .train()
+        .generated(),
         script(
             "documents/eval-4x20",
             &[4, 20],
-            "The evaluation model 10-20 on a batch of 4: running statistics that training left, batch statistics unused.",
+            "The evaluation model 10-20 on a batch of 4: running statistics that training left, batch \
+                 statistics unused.",
         )
         .momentum(0.1)
         .counter(Some(40))
@@ -100,7 +123,8 @@ fn other_texts() -> Vec<Entry> {
         defaults(
             "documents/zeros",
             &[2, 3, 2, 4],
-            "zeros(2, 3, 2, 4): variance 0, so eps alone keeps the division finite; running_var falls to 0.9.",
+            "zeros(2, 3, 2, 4): variance 0, so eps alone keeps the division finite; running_var falls \
+                 to 0.9.",
         )
         .fill(Fill::Constant(0.0))
         .train()
@@ -109,7 +133,8 @@ fn other_texts() -> Vec<Entry> {
         script(
             "documents/zeros-give-the-bias",
             &[2, 3, 2, 4],
-            "Zeros through a trained layer: in training the output is the bias exactly, whatever the weight is.",
+            "Zeros through a trained layer: in training the output is the bias exactly, whatever the \
+                 weight is.",
         )
         .fill(Fill::Constant(0.0))
         .train()
@@ -118,33 +143,54 @@ fn other_texts() -> Vec<Entry> {
         defaults(
             "documents/running-var-of-the-from-scratch-layer",
             &[2, 3],
-            "With two values per channel the biased running variance that a popular from-scratch layer keeps is half of PyTorch's.",
+            "With two values per channel the biased running variance that a popular from-scratch layer \
+                 keeps is half of PyTorch's.",
         )
         .train()
         .eval()
         .stored(),
-        defaults("documents/cifar-mlp-64", &[10, 64], "The first batch norm of the CIFAR-10 MLP, batch 10: two steps.")
-            .train()
-            .grad()
-            .train()
-            .stored(),
-        defaults("documents/cifar-mlp-32", &[10, 32], "The second batch norm of the CIFAR-10 MLP: train, then evaluate.")
-            .train()
-            .grad()
-            .eval()
-            .stored(),
-        defaults("documents/hands-on-128", &[64, 128], "The first batch norm of the MLP 20-128-64-1, batch 64.")
-            .train()
-            .grad()
-            .eval()
-            .generated(),
-        defaults("documents/hands-on-last-batch", &[8, 64], "1000 examples in batches of 64 end with one of 40 or, of a split, 8: the smaller batch weighs as much in the running statistics.")
-            .batch(&[16, 64])
-            .train()
-            .batch(&[8, 64])
-            .train()
-            .eval()
-            .stored(),
+        defaults(
+            "documents/cifar-mlp-64",
+            &[10, 64],
+            "The first batch norm of the CIFAR-10 MLP, batch \
+             10: two steps.",
+        )
+        .train()
+        .grad()
+        .train()
+        .stored(),
+        defaults(
+            "documents/cifar-mlp-32",
+            &[10, 32],
+            "The second batch norm of the CIFAR-10 MLP: \
+             train, then evaluate.",
+        )
+        .train()
+        .grad()
+        .eval()
+        .stored(),
+        defaults(
+            "documents/hands-on-128",
+            &[64, 128],
+            "The first batch norm of the MLP 20-128-64-1, \
+             batch 64.",
+        )
+        .train()
+        .grad()
+        .eval()
+        .generated(),
+        defaults(
+            "documents/hands-on-last-batch",
+            &[8, 64],
+            "1000 examples in batches of 64 end with \
+             one of 40 or, of a split, 8: the smaller batch weighs as much in the running statistics.",
+        )
+        .batch(&[16, 64])
+        .train()
+        .batch(&[8, 64])
+        .train()
+        .eval()
+        .stored(),
         bias_before_batch_norm(),
     ]
 }
@@ -155,7 +201,8 @@ fn bias_before_batch_norm() -> Entry {
     defaults(
         "documents/a-bias-before-is-cancelled",
         &[3, 4],
-        "The same batch with 2 added: in training output and gradients are the same, only running_mean shows the bias.",
+        "The same batch with 2 added: in training output and gradients are the same, only running_mean \
+             shows the bias.",
     )
     .train_on(&THREE_BY_FOUR)
     .grad_of(&GRADIENT)

@@ -23,8 +23,10 @@ pub(super) const MIXES: [(&str, DType, DType); 6] = [
 
 fn every_mix() -> Vec<Entry> {
     let flat = |(name, input, parameters): (&str, DType, DType)| {
-        let note =
-            format!("A layer's life with {name} data: two training steps and an evaluation, with gradients.");
+        let note = format!(
+            "A layer's life with {name} data: two training steps and an evaluation, with \
+                 gradients."
+        );
         script(&format!("dtypes/{name}"), &[7, 3], &note)
             .dtypes(input, parameters)
             .train()
@@ -132,39 +134,64 @@ fn f16() -> Vec<Entry> {
 fn bf16() -> Vec<Entry> {
     let mixed = |name: &str, shape: &[usize], note: &str| script(name, shape, note).dtypes(Bf16, F32);
     vec![
-        mixed("dtypes/bf16-sum-stalls", &[300, 1], "A sum in bf16 stops growing at 256 times its terms: 300 values need a wider accumulator.")
-            .fill(Fill::Normal { mean: 1.0, deviation: 0.25 })
-            .train()
-            .stored(),
-        mixed("dtypes/bf16-mean-needs-f32", &[33, 2], "A mean of 30 with deviation 1: bf16's steps there are 1/8, so the mean must be kept in more.")
-            .fill(Fill::Normal { mean: 30.0, deviation: 1.0 })
-            .train()
-            .grad()
-            .stored(),
-        mixed("dtypes/bf16-wide-range", &[5, 3], "Values of 1e30: bf16 has f32's range, and f16 on the way would be infinite; the variance overflows f32, so eval only.")
-            .buffers(&[0.0, 1.0, -2.0], &[1.0, 4.0, 9.0])
-            .fill(Fill::Normal { mean: 0.0, deviation: 2f64.powi(100) })
-            .eval()
-            .stored(),
-        script("dtypes/bf16-throughout-many", &[128, 2], "bf16 throughout, 128 values: the mean to 8 bits, from a sum in more.")
-            .dtype(Bf16)
-            .train()
-            .grad()
-            .stored(),
+        mixed(
+            "dtypes/bf16-sum-stalls",
+            &[300, 1],
+            "A sum in bf16 stops growing at 256 times its terms: \
+             300 values need a wider accumulator.",
+        )
+        .fill(Fill::Normal { mean: 1.0, deviation: 0.25 })
+        .train()
+        .stored(),
+        mixed(
+            "dtypes/bf16-mean-needs-f32",
+            &[33, 2],
+            "A mean of 30 with deviation 1: bf16's steps \
+             there are 1/8, so the mean must be kept in more.",
+        )
+        .fill(Fill::Normal { mean: 30.0, deviation: 1.0 })
+        .train()
+        .grad()
+        .stored(),
+        mixed(
+            "dtypes/bf16-wide-range",
+            &[5, 3],
+            "Values of 1e30: bf16 has f32's range, and f16 on the \
+             way would be infinite; the variance overflows f32, so eval only.",
+        )
+        .buffers(&[0.0, 1.0, -2.0], &[1.0, 4.0, 9.0])
+        .fill(Fill::Normal { mean: 0.0, deviation: 2f64.powi(100) })
+        .eval()
+        .stored(),
+        script(
+            "dtypes/bf16-throughout-many",
+            &[128, 2],
+            "bf16 throughout, 128 values: the mean to 8 \
+             bits, from a sum in more.",
+        )
+        .dtype(Bf16)
+        .train()
+        .grad()
+        .stored(),
     ]
 }
 
 fn wide() -> Vec<Entry> {
     vec![
-        script("dtypes/f64-not-f32-inside", &[6, 3], "f64 data computed in f32 inside is wrong from the eighth digit on.")
-            .dtype(F64)
-            .fill(Fill::Normal { mean: 1.0, deviation: 1.0 })
-            .train()
-            .grad()
-            .second(true, true, true)
-            .eval()
-            .grad()
-            .stored(),
+        script(
+            "dtypes/f64-not-f32-inside",
+            &[6, 3],
+            "f64 data computed in f32 inside is wrong from the \
+             eighth digit on.",
+        )
+        .dtype(F64)
+        .fill(Fill::Normal { mean: 1.0, deviation: 1.0 })
+        .train()
+        .grad()
+        .second(true, true, true)
+        .eval()
+        .grad()
+        .stored(),
         script("dtypes/f64-beyond-f32", &[6, 3], "f64 values of 1e100: f32 would make them infinite.")
             .dtype(F64)
             .fill(Fill::Normal { mean: 0.0, deviation: 2f64.powi(333) })
@@ -172,34 +199,54 @@ fn wide() -> Vec<Entry> {
             .grad()
             .eval()
             .stored(),
-        script("dtypes/f64-below-f32", &[6, 3], "f64 deviations of 1e-60 with an eps of 1e-130: f32 would make them 0.")
-            .dtype(F64)
-            .eps(1e-130)
-            .fill(Fill::Normal { mean: 0.0, deviation: 2f64.powi(-200) })
-            .train()
-            .grad()
-            .stored(),
-        script("dtypes/f64-settings-in-f64", &[5, 3], "eps and momentum are f64 settings: with f64 parameters they are not rounded to f32 (1.23456789 does not survive that).")
-            .dtype(F64)
-            .eps(1.23456789)
-            .momentum(0.123456789)
-            .train()
-            .train()
-            .eval()
-            .stored(),
-        script("dtypes/f32-large-values", &[5, 3], "f32 values of 1e15: squares of 1e30 still fit, as does their sum.")
-            .fill(Fill::Normal { mean: 0.0, deviation: 2f64.powi(50) })
-            .train()
-            .grad()
-            .eval()
-            .stored(),
-        script("dtypes/f32-subnormal-input", &[5, 3], "f32 subnormals as input: beside eps their variance is nothing; the output is tiny and not flushed in evaluation.")
-            .fill(Fill::Normal { mean: 0.0, deviation: 2f64.powi(-135) })
-            .buffers(&[0.0; 3], &[1.0; 3])
-            .weight(&[2.0f64.powi(20), -2.0f64.powi(24), 1.5])
-            .no_bias()
-            .eval()
-            .stored(),
+        script(
+            "dtypes/f64-below-f32",
+            &[6, 3],
+            "f64 deviations of 1e-60 with an eps of 1e-130: f32 \
+             would make them 0.",
+        )
+        .dtype(F64)
+        .eps(1e-130)
+        .fill(Fill::Normal { mean: 0.0, deviation: 2f64.powi(-200) })
+        .train()
+        .grad()
+        .stored(),
+        script(
+            "dtypes/f64-settings-in-f64",
+            &[5, 3],
+            "eps and momentum are f64 settings: with f64 \
+             parameters they are not rounded to f32 (1.23456789 does not survive that).",
+        )
+        .dtype(F64)
+        .eps(1.23456789)
+        .momentum(0.123456789)
+        .train()
+        .train()
+        .eval()
+        .stored(),
+        script(
+            "dtypes/f32-large-values",
+            &[5, 3],
+            "f32 values of 1e15: squares of 1e30 still fit, as \
+             does their sum.",
+        )
+        .fill(Fill::Normal { mean: 0.0, deviation: 2f64.powi(50) })
+        .train()
+        .grad()
+        .eval()
+        .stored(),
+        script(
+            "dtypes/f32-subnormal-input",
+            &[5, 3],
+            "f32 subnormals as input: beside eps their \
+             variance is nothing; the output is tiny and not flushed in evaluation.",
+        )
+        .fill(Fill::Normal { mean: 0.0, deviation: 2f64.powi(-135) })
+        .buffers(&[0.0; 3], &[1.0; 3])
+        .weight(&[2.0f64.powi(20), -2.0f64.powi(24), 1.5])
+        .no_bias()
+        .eval()
+        .stored(),
     ]
 }
 

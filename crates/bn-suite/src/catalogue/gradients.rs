@@ -22,14 +22,16 @@ fn terms() -> Vec<Entry> {
     vec![
         layer(
             "gradients/through-the-statistics",
-            "Mean and deviation depend on x: without their two terms grad_input is just weight·invstd·g (CrypTen#143, mlpack#1923).",
+            "Mean and deviation depend on x: without their two terms grad_input is just weight·invstd·g \
+                 (CrypTen#143, mlpack#1923).",
         )
         .train()
         .grad()
         .stored(),
         layer(
             "gradients/term-of-the-deviation",
-            "x̂·Σ(g·x̂)/n is what is lost when the deviation counts as constant; here g leans on x, so that it is large.",
+            "x̂·Σ(g·x̂)/n is what is lost when the deviation counts as constant; here g leans on x, so \
+                 that it is large.",
         )
         .no_affine()
         .train_on(&LEANING)
@@ -37,47 +39,77 @@ fn terms() -> Vec<Entry> {
         .stored(),
         layer(
             "gradients/term-of-the-mean",
-            "Σg/n is what is lost when the mean counts as constant; here g is 4 and a little, so that it is nearly all there is.",
+            "Σg/n is what is lost when the mean counts as constant; here g is 4 and a little, so that \
+                 it is nearly all there is.",
         )
         .no_affine()
         .train_on(&LEANING)
         .grad_of(&lean(0.0, 4.0))
         .stored(),
-        layer("gradients/weight-in-grad-input", "grad_input has the weight as a factor, once (Knet.jl#288).")
-            .weight(&[-2.5, 0.125, 8.0])
-            .train()
-            .grad()
-            .stored(),
-        layer("gradients/weight-not-in-grad-weight", "grad_weight is Σg·x̂ and grad_bias Σg: the weight is in neither (mxnet#1053).")
-            .weight(&[-2.5, 0.125, 8.0])
-            .train()
-            .grad()
-            .mask(false, true, true)
-            .stored(),
-        layer("gradients/eps-in-backward", "eps as large as the variance: backward must use the same invstd as forward.")
-            .eps(4.0)
-            .train()
-            .grad()
-            .stored(),
-        layer("gradients/eps-keeps-a-component", "Σ grad_input·x̂ is 0 only without eps: whoever projects x̂ out altogether is wrong.")
-            .eps(0.5)
-            .fill(Fill::Normal { mean: 0.0, deviation: 0.5 })
-            .train()
-            .grad()
-            .stored(),
+        layer(
+            "gradients/weight-in-grad-input",
+            "grad_input has the weight as a factor, once \
+             (Knet.jl#288).",
+        )
+        .weight(&[-2.5, 0.125, 8.0])
+        .train()
+        .grad()
+        .stored(),
+        layer(
+            "gradients/weight-not-in-grad-weight",
+            "grad_weight is Σg·x̂ and grad_bias Σg: the weight \
+             is in neither (mxnet#1053).",
+        )
+        .weight(&[-2.5, 0.125, 8.0])
+        .train()
+        .grad()
+        .mask(false, true, true)
+        .stored(),
+        layer(
+            "gradients/eps-in-backward",
+            "eps as large as the variance: backward must use the same \
+             invstd as forward.",
+        )
+        .eps(4.0)
+        .train()
+        .grad()
+        .stored(),
+        layer(
+            "gradients/eps-keeps-a-component",
+            "Σ grad_input·x̂ is 0 only without eps: whoever \
+             projects x̂ out altogether is wrong.",
+        )
+        .eps(0.5)
+        .fill(Fill::Normal { mean: 0.0, deviation: 0.5 })
+        .train()
+        .grad()
+        .stored(),
         layer("gradients/sum-to-zero", "In training every channel's grad_input sums to 0, whatever g is.")
             .train()
             .grad_of(&[7.0, -3.0, 2.0, 0.5, 1.0, -8.0, 4.0, 4.0, 1.0, -0.25, 6.0, 2.0, 3.0, -5.0, 1.0])
             .stored(),
-        layer("gradients/uniform", "g all 1: training's grad_input is 0 to rounding, grad_bias is n. By itself this proves nothing.")
+        layer(
+            "gradients/uniform",
+            "g all 1: training's grad_input is 0 to rounding, grad_bias is n. By \
+             itself this proves nothing.",
+        )
+        .train()
+        .grad_of(&[1.0; 15])
+        .stored(),
+        layer("gradients/zero", "g all 0: every gradient is exactly 0.")
             .train()
-            .grad_of(&[1.0; 15])
+            .grad_of(&[0.0; 15])
+            .eval()
+            .grad_of(&[0.0; 15])
             .stored(),
-        layer("gradients/zero", "g all 0: every gradient is exactly 0.").train().grad_of(&[0.0; 15]).eval().grad_of(&[0.0; 15]).stored(),
-        layer("gradients/one-hot", "g is 1 in one element: grad_input shows one column of the Jacobian, 1/n and x̂ᵢx̂ⱼ/n.")
-            .train()
-            .grad_of(&[0., 0., 0., 0., 1., 0., 0., 0., 0., 0., 0., 0., 0., 0., 0.])
-            .stored(),
+        layer(
+            "gradients/one-hot",
+            "g is 1 in one element: grad_input shows one column of the Jacobian, \
+             1/n and x̂ᵢx̂ⱼ/n.",
+        )
+        .train()
+        .grad_of(&[0., 0., 0., 0., 1., 0., 0., 0., 0., 0., 0., 0., 0., 0., 0.])
+        .stored(),
     ]
 }
 
@@ -94,26 +126,63 @@ fn evaluation() -> Vec<Entry> {
     vec![
         layer(
             "gradients/eval",
-            "In evaluation the statistics are constants: training's formula is wrong there (pytorch/xla#913, #3361; ferrotorch).",
+            "In evaluation the statistics are constants: training's formula is wrong there \
+                 (pytorch/xla#913, #3361; ferrotorch).",
         )
         .eval()
         .grad()
         .stored(),
-        layer("gradients/eval-grad-weight", "In evaluation grad_weight uses x̂ from the running statistics, not from the batch (rumus answers 0).")
+        layer(
+            "gradients/eval-grad-weight",
+            "In evaluation grad_weight uses x̂ from the running \
+             statistics, not from the batch (rumus answers 0).",
+        )
+        .eval()
+        .grad()
+        .mask(false, true, true)
+        .stored(),
+        layer(
+            "gradients/eval-one-sample",
+            "One sample in evaluation has gradients too: \
+             g·weight·invstd.",
+        )
+        .batch(&[1, 3])
+        .eval()
+        .grad()
+        .stored(),
+        layer(
+            "gradients/eval-uniform",
+            "g all 1 in evaluation: grad_input is weight·invstd, not \
+             0.",
+        )
+        .eval()
+        .grad_of(&[1.0; 12])
+        .stored(),
+        layer(
+            "gradients/eval-without-buffers",
+            "Evaluation with batch statistics has training's \
+             gradient.",
+        )
+        .untracked()
+        .eval()
+        .grad()
+        .stored(),
+        layer("gradients/eval-image", "Evaluation of images, with gradients.")
+            .batch(&[2, 3, 2, 3])
+            .rank(crate::case::Rank::Two)
             .eval()
             .grad()
-            .mask(false, true, true)
             .stored(),
-        layer("gradients/eval-one-sample", "One sample in evaluation has gradients too: g·weight·invstd.").batch(&[1, 3]).eval().grad().stored(),
-        layer("gradients/eval-uniform", "g all 1 in evaluation: grad_input is weight·invstd, not 0.").eval().grad_of(&[1.0; 12]).stored(),
-        layer("gradients/eval-without-buffers", "Evaluation with batch statistics has training's gradient.").untracked().eval().grad().stored(),
-        layer("gradients/eval-image", "Evaluation of images, with gradients.").batch(&[2, 3, 2, 3]).rank(crate::case::Rank::Two).eval().grad().stored(),
-        layer("gradients/eval-after-training", "Training changes the running statistics that the next evaluation's gradient uses.")
-            .train()
-            .grad()
-            .eval()
-            .grad()
-            .stored(),
+        layer(
+            "gradients/eval-after-training",
+            "Training changes the running statistics that the next \
+             evaluation's gradient uses.",
+        )
+        .train()
+        .grad()
+        .eval()
+        .grad()
+        .stored(),
     ]
 }
 
@@ -156,13 +225,15 @@ fn masks() -> Vec<Entry> {
 fn deferred() -> Vec<Entry> {
     let layer = |name: &str, note: &str| script(name, &[4, 3], note);
     vec![
-        layer("gradients/two-forwards-one-backward", "Two training steps, then the first one's backward: it uses its own batch's statistics.")
+        layer("gradients/two-forwards-one-backward", "Two training steps, then the first one's \
+             backward: it uses its own batch's statistics.")
             .train()
             .grad()
             .deferred()
             .train()
             .stored(),
-        layer("gradients/two-forwards-two-backwards", "Two training steps, then both backwards: each with its own statistics (pytorch#20275).")
+        layer("gradients/two-forwards-two-backwards", "Two training steps, then both backwards: each \
+             with its own statistics (pytorch#20275).")
             .train()
             .grad()
             .deferred()
@@ -172,7 +243,8 @@ fn deferred() -> Vec<Entry> {
             .stored(),
         layer(
             "gradients/eval-train-then-backward",
-            "Evaluation, a training step, then the evaluation's backward: it belongs to the running statistics as they were.",
+            "Evaluation, a training step, then the evaluation's backward: it belongs to the running \
+                 statistics as they were.",
         )
         .eval()
         .grad()
@@ -184,14 +256,16 @@ fn deferred() -> Vec<Entry> {
              made of them in between; the gradient of a function is taken where the function was.",
         )
         .stored(),
-        layer("gradients/train-eval-then-backward", "A training step, an evaluation, then the training step's backward.")
+        layer("gradients/train-eval-then-backward", "A training step, an evaluation, then the training \
+             step's backward.")
             .train()
             .grad()
             .deferred()
             .eval()
             .grad()
             .stored(),
-        layer("gradients/deferred-over-a-refusal", "A refused step between forward and backward disturbs neither.")
+        layer("gradients/deferred-over-a-refusal", "A refused step between forward and backward \
+             disturbs neither.")
             .train()
             .grad()
             .deferred()
@@ -243,7 +317,12 @@ fn special() -> Vec<Entry> {
             &[2, 5, 3, 4],
             "(N, C, H, W): the sums run over batch, height and width.",
         )),
-        graded(layer("gradients/volume", &[2, 3, 2, 3, 3], "(N, C, D, H, W): the sums run over four axes.")),
+        graded(layer(
+            "gradients/volume",
+            &[2, 3, 2, 3, 3],
+            "(N, C, D, H, W): the sums run over four \
+             axes.",
+        )),
         graded(
             layer(
                 "gradients/in-f64",
@@ -258,7 +337,13 @@ fn special() -> Vec<Entry> {
             "198 values per channel: Σg and Σg·x̂ over a tail of every width.",
         )),
         graded(
-            layer("gradients/untracked", &[5, 3], "No running statistics: backward needs none.").untracked(),
+            layer(
+                "gradients/untracked",
+                &[5, 3],
+                "No running statistics: backward needs \
+                 none.",
+            )
+            .untracked(),
         ),
     ]
 }

@@ -1,7 +1,7 @@
 //! Where elements lie in memory changes where answers lie, and never their values.
 
 use super::Entry;
-use super::builder::Arrangement::{
+use super::arrangement::Arrangement::{
     self, ChannelsLast, Contiguous, EverySecond, FirstFastest, Rows, SomeChannels,
 };
 use super::builder::{Script, script};
@@ -31,8 +31,16 @@ fn channels_last() -> Vec<Entry> {
             &[2, 3, 4, 5],
             "Channels last in memory: output and grad_input are so too, with the values in place.",
         )),
-        both_modes(last("layouts/channels-last-3d", &[2, 3, 2, 3, 4], "Channels last in 5D.")),
-        both_modes(last("layouts/channels-last-one-channel", &[2, 1, 3, 5], "C = 1: both orders coincide.")),
+        both_modes(last(
+            "layouts/channels-last-3d",
+            &[2, 3, 2, 3, 4],
+            "Channels last in 5D: N, D, H, W, C in memory, and the answers likewise.",
+        )),
+        both_modes(last(
+            "layouts/channels-last-one-channel",
+            &[2, 1, 3, 5],
+            "C = 1: both orders coincide in memory, and strides alone cannot tell them apart.",
+        )),
         both_modes(last(
             "layouts/channels-last-one-pixel",
             &[4, 3, 1, 1],
@@ -43,12 +51,23 @@ fn channels_last() -> Vec<Entry> {
             &[2, 17, 2, 3],
             "17 channels: the last one is a vector kernel's tail.",
         )),
-        both_modes(last("layouts/channels-last-one-image", &[1, 5, 3, 7], "N = 1, channels last.")),
+        both_modes(last(
+            "layouts/channels-last-one-image",
+            &[1, 5, 3, 7],
+            "N = 1, channels last: a transposed matrix of positions and channels.",
+        )),
         both_modes(
             last("layouts/channels-last-without-affine", &[2, 3, 3, 2], "Channels last, no weight and bias.")
                 .no_affine(),
         ),
-        both_modes(last("layouts/channels-last-f64", &[2, 3, 3, 2], "Channels last in f64.").dtype(F64)),
+        both_modes(
+            last(
+                "layouts/channels-last-f64",
+                &[2, 3, 3, 2],
+                "Channels last in f64: another kernel than f32's in most engines.",
+            )
+            .dtype(F64),
+        ),
         both_modes(
             last("layouts/channels-last-f16", &[2, 3, 3, 2], "Channels last in f16 with f32 parameters.")
                 .dtypes(F16, F32),
@@ -84,7 +103,8 @@ fn strided() -> Vec<Entry> {
             "layouts/rows-of-a-wider-array",
             &[5, 3],
             Rows,
-            "(N, C) cut out of a wider matrix: its rows do not follow each other, and it does not start at 0.",
+            "(N, C) cut out of a wider matrix: its rows do not follow each other, and it does not start \
+                 at 0.",
         ),
         arranged(
             "layouts/rows-of-longer-sequences",

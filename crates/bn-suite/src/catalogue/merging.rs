@@ -37,7 +37,12 @@ fn parts() -> Vec<Entry> {
         layer("merging/an-empty-part-first", "The first part is empty: no start from its mean.")
             .merge(&[0, 2, 3])
             .stored(),
-        layer("merging/all-but-one-empty", "One part holds everything.").merge(&[0, 0, 4, 0]).stored(),
+        layer(
+            "merging/all-but-one-empty",
+            "One part of four holds everything: it must come out as if alone.",
+        )
+        .merge(&[0, 0, 4, 0])
+        .stored(),
         layer(
             "merging/many-parts",
             "Eleven parts of 2: pairwise merging must not depend on the order by more than rounding.",
@@ -47,16 +52,24 @@ fn parts() -> Vec<Entry> {
         script("merging/sequences", &[2, 3, 5], "Parts (Nᵢ, C, L): counts are Nᵢ·L.")
             .merge(&[2, 1, 3])
             .stored(),
-        script("merging/images", &[2, 3, 3, 4], "Parts (Nᵢ, C, H, W).").merge(&[1, 3]).stored(),
-        script("merging/volumes", &[2, 3, 2, 2, 3], "Parts (Nᵢ, C, D, H, W).").merge(&[1, 1, 1]).stored(),
+        script("merging/images", &[2, 3, 3, 4], "Parts (Nᵢ, C, H, W): counts are Nᵢ·H·W.")
+            .merge(&[1, 3])
+            .stored(),
+        script("merging/volumes", &[2, 3, 2, 2, 3], "Parts (Nᵢ, C, D, H, W): counts are Nᵢ·D·H·W.")
+            .merge(&[1, 1, 1])
+            .stored(),
         layer("merging/constant", "Equal values in all parts: the merged variance is 0.")
             .fill(Fill::Constant(2.5))
             .merge(&[2, 3])
             .stored(),
-        layer("merging/large-mean", "A mean of 10⁴ deviations: (m₁ − m₂)² is a difference of large numbers.")
-            .fill(Fill::Normal { mean: 1e4, deviation: 1.0 })
-            .merge(&[8, 5, 8])
-            .stored(),
+        layer(
+            "merging/large-mean",
+            "A mean of 10⁴ deviations: (m₁ − m₂)² is a difference of large \
+             numbers.",
+        )
+        .fill(Fill::Normal { mean: 1e4, deviation: 1.0 })
+        .merge(&[8, 5, 8])
+        .stored(),
         layer("merging/heavy-tail", "Parts whose variances differ by orders of magnitude.")
             .fill(Fill::HeavyTail)
             .merge(&[4, 4, 4])
@@ -84,7 +97,8 @@ fn layers() -> Vec<Entry> {
         .stored(),
         layer(
             "merging/counts-once",
-            "A merged batch is one batch: the counter rises by 1, and the cumulative factor is 1, then 1/2.",
+            "A merged batch is one batch: the counter rises by 1, and the cumulative factor is 1, then \
+                 1/2.",
         )
         .cumulative()
         .merge(&[3, 2, 2])
@@ -97,13 +111,22 @@ fn layers() -> Vec<Entry> {
             .train()
             .eval()
             .stored(),
-        layer("merging/without-affine", "No weight and bias.").no_affine().merge(&[3, 4]).stored(),
-        layer("merging/untracked", "No running statistics.").untracked().merge(&[3, 4]).stored(),
+        layer("merging/without-affine", "No weight and bias: the output is x̂ of the whole batch.")
+            .no_affine()
+            .merge(&[3, 4])
+            .stored(),
+        layer(
+            "merging/untracked",
+            "No running statistics: mean, variance and output are answered all the same.",
+        )
+        .untracked()
+        .merge(&[3, 4])
+        .stored(),
         layer("merging/tracking-stopped", "Buffers that are there and not tracked stay as they are.")
             .stop_tracking()
             .merge(&[3, 4])
             .stored(),
-        layer("merging/f64", "In f64, far from 0.")
+        layer("merging/f64", "f64 parts at a mean of 10⁶: the merged mean keeps what f64 can hold.")
             .dtype(F64)
             .fill(Fill::Normal { mean: 1e6, deviation: 1.0 })
             .merge(&[5, 4])
@@ -112,8 +135,14 @@ fn layers() -> Vec<Entry> {
             .dtypes(F16, F32)
             .merge(&[3, 4])
             .stored(),
-        layer("merging/bf16", "bf16 throughout.").dtype(Bf16).merge(&[3, 4]).stored(),
-        layer("merging/any-rank", "Through the function, in f32.")
+        layer(
+            "merging/bf16",
+            "bf16 throughout: the merged statistics are rounded to 8 bits once, not part by part.",
+        )
+        .dtype(Bf16)
+        .merge(&[3, 4])
+        .stored(),
+        layer("merging/any-rank", "Through the function under the modules, which takes any rank.")
             .dtype(F32)
             .rank(Rank::Any)
             .merge(&[3, 4])

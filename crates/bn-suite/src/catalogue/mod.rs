@@ -7,6 +7,7 @@
 
 mod accuracy;
 mod affine;
+mod arrangement;
 mod builder;
 mod combinations;
 mod digits;

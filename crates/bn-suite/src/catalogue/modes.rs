@@ -84,44 +84,80 @@ fn training() -> Vec<Entry> {
 
 fn evaluation() -> Vec<Entry> {
     vec![
-        layer("modes/eval-tracking", "Evaluation uses the running statistics, not the batch's.").eval().grad().stored(),
-        layer("modes/eval-one-sample", "A single sample is no difficulty in evaluation.").batch(&[1, 3]).eval().grad().stored(),
-        layer("modes/eval-does-not-see-the-batch", "The same sample alone and in a batch: the output must not depend on its company.")
-            .eval_on(&[0.5, -1.0, 2.0, 7.0, 7.5, -3.0, 1.0, 0.0, 4.0, -2.0, 3.0, 1.5, 0.25, 6.0, -5.0])
+        layer(
+            "modes/eval-tracking",
+            "Evaluation uses the running statistics, not the \
+             batch's.",
+        )
+        .eval()
+        .grad()
+        .stored(),
+        layer("modes/eval-one-sample", "A single sample is no difficulty in evaluation.")
             .batch(&[1, 3])
-            .eval_on(&[0.5, -1.0, 2.0])
-            .stored(),
-        layer("modes/eval-tracking-stopped", "Tracking switched off with buffers present: evaluation uses them all the same.")
-            .stop_tracking()
             .eval()
             .grad()
-            .stored(),
-        layer("modes/eval-untracked", "track_running_stats=False: evaluation uses the batch's statistics, and its gradient is training's.")
-            .untracked()
-            .eval()
-            .grad()
-            .stored(),
-        layer("modes/eval-without-buffers", "Tracking on, no buffers: evaluation uses the batch's statistics and does not count.")
-            .no_buffers()
-            .eval()
-            .grad()
-            .eval()
-            .stored(),
-        layer("modes/eval-untracked-without-running-var", "Evaluation needs both buffers or none, tracking or not.")
-            .stop_tracking()
-            .no_running_var()
-            .eval()
-            .train()
-            .stored(),
-        layer("modes/eval-untracked-without-running-mean", "Evaluation needs both buffers or none, tracking or not.")
-            .stop_tracking()
-            .no_running_mean()
-            .eval()
-            .train()
             .stored(),
         layer(
+            "modes/eval-does-not-see-the-batch",
+            "The same sample alone and in a batch: the output \
+             must not depend on its company.",
+        )
+        .eval_on(&[0.5, -1.0, 2.0, 7.0, 7.5, -3.0, 1.0, 0.0, 4.0, -2.0, 3.0, 1.5, 0.25, 6.0, -5.0])
+        .batch(&[1, 3])
+        .eval_on(&[0.5, -1.0, 2.0])
+        .stored(),
+        layer(
+            "modes/eval-tracking-stopped",
+            "Tracking switched off with buffers present: evaluation \
+             uses them all the same.",
+        )
+        .stop_tracking()
+        .eval()
+        .grad()
+        .stored(),
+        layer(
+            "modes/eval-untracked",
+            "track_running_stats=False: evaluation uses the batch's \
+             statistics, and its gradient is training's.",
+        )
+        .untracked()
+        .eval()
+        .grad()
+        .stored(),
+        layer(
+            "modes/eval-without-buffers",
+            "Tracking on, no buffers: evaluation uses the batch's \
+             statistics and does not count.",
+        )
+        .no_buffers()
+        .eval()
+        .grad()
+        .eval()
+        .stored(),
+        layer(
+            "modes/eval-untracked-without-running-var",
+            "Evaluation needs both buffers or none, \
+             tracking or not.",
+        )
+        .stop_tracking()
+        .no_running_var()
+        .eval()
+        .train()
+        .stored(),
+        layer(
+            "modes/eval-untracked-without-running-mean",
+            "Evaluation needs both buffers or none, \
+             tracking or not.",
+        )
+        .stop_tracking()
+        .no_running_mean()
+        .eval()
+        .train()
+        .stored(),
+        layer(
             "modes/eval-var-is-not-corrected-again",
-            "The running variance is unbiased already and divides as it stands; Bessel's factor or its inverse at n = 5 shows.",
+            "The running variance is unbiased already and divides as it stands; Bessel's factor or its \
+                 inverse at n = 5 shows.",
         )
         .train()
         .eval()

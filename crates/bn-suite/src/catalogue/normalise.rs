@@ -13,7 +13,8 @@ fn variance() -> Vec<Entry> {
         script(
             "normalise/var-biased",
             &[3, 4],
-            "Normalises with the unbiased variance: at n = 3 every output is off by √(2/3) (nn-zero-to-hero#44, rustorch).",
+            "Normalises with the unbiased variance: at n = 3 every output is off by √(2/3) \
+                 (nn-zero-to-hero#44, rustorch).",
         )
         .no_affine()
         .train()
@@ -29,14 +30,16 @@ fn variance() -> Vec<Entry> {
         script(
             "normalise/one-value-and-many",
             &[9, 3],
-            "One value differs from eight equal ones: outputs of −0.354 and 2.83, which the mean of a median or of ranks misses.",
+            "One value differs from eight equal ones: outputs of −0.354 and 2.83, which the mean of a \
+                 median or of ranks misses.",
         )
         .train_on(&one_differs())
         .stored(),
         script(
             "normalise/mean-not-subtracted",
             &[6, 4],
-            "Means of some deviations in every channel, none 0: whoever divides without subtracting shows at once.",
+            "Means of some deviations in every channel, none 0: whoever divides without subtracting \
+                 shows at once.",
         )
         .no_affine()
         .fill(Fill::Normal { mean: 3.0, deviation: 1.0 })
@@ -45,7 +48,8 @@ fn variance() -> Vec<Entry> {
         script(
             "normalise/square-of-the-mean",
             &[33, 3],
-            "E[x²] − E[x]² at a mean of 1000 deviations loses all its digits in f32 (tt-metal#45968, flax#1491, objax#182).",
+            "E[x²] − E[x]² at a mean of 1000 deviations loses all its digits in f32 (tt-metal#45968, \
+                 flax#1491, objax#182).",
         )
         .fill(Fill::Normal { mean: 1000.0, deviation: 1.0 })
         .train()
@@ -54,7 +58,8 @@ fn variance() -> Vec<Entry> {
         script(
             "normalise/constant-channel",
             &[5, 3],
-            "A channel whose values are all equal has variance 0: its output is the bias, not NaN, and its gradients stay finite.",
+            "A channel whose values are all equal has variance 0: its output is the bias, not NaN, and \
+                 its gradients stay finite.",
         )
         .train_on(&constant_in_the_middle())
         .grad()
@@ -89,21 +94,52 @@ fn eps() -> Vec<Entry> {
         script(name, &[5, 3], note).eps(eps).fill(fill).train().grad().eval().grad().stored()
     };
     vec![
-        eps("normalise/eps-ignored", 1.0, "eps as large as the variance: ignoring it makes the output 1.4 times too large."),
+        eps(
+            "normalise/eps-ignored",
+            1.0,
+            "eps as large as the variance: ignoring it makes the output \
+             1.4 times too large.",
+        ),
         eps(
             "normalise/eps-inside-the-root",
             0.25,
             "eps belongs under the root: 1/(√var + eps) is off by a fifth here (ncnn#311, chainer#4505).",
         ),
-        eps("normalise/eps-once", 2.0, "eps is added once, not twice, nor to a variance that has it already (Synchronized-BatchNorm-PyTorch#43)."),
-        eps("normalise/eps-not-a-floor", 0.5, "var + eps, not max(var, eps): above the floor that would change nothing."),
-        eps("normalise/eps-tiny", 1e-12, "An eps of 1e-12 must not be raised to some built-in least value."),
-        eps("normalise/eps-huge", 1e6, "A huge eps shrinks the outputs a thousandfold; it does not make them 0."),
-        eps("normalise/eps-of-keras", 1e-3, "1e-3, the default elsewhere: an engine with a fixed eps of 1e-5 shows."),
+        eps(
+            "normalise/eps-once",
+            2.0,
+            "eps is added once, not twice, nor to a variance that has it \
+             already (Synchronized-BatchNorm-PyTorch#43).",
+        ),
+        eps(
+            "normalise/eps-not-a-floor",
+            0.5,
+            "var + eps, not max(var, eps): above the floor that would \
+             change nothing.",
+        ),
+        eps(
+            "normalise/eps-tiny",
+            1e-12,
+            "An eps of 1e-12 must not be raised to some built-in least \
+             value.",
+        ),
+        eps(
+            "normalise/eps-huge",
+            1e6,
+            "A huge eps shrinks the outputs a thousandfold; it does not make \
+             them 0.",
+        ),
+        eps(
+            "normalise/eps-of-keras",
+            1e-3,
+            "1e-3, the default elsewhere: an engine with a fixed eps of \
+             1e-5 shows.",
+        ),
         script(
             "normalise/variance-near-eps",
             &[17, 3],
-            "var ≈ eps = 1e-5: half of the deviation that divides comes from eps, so that neither may be rounded away.",
+            "var ≈ eps = 1e-5: half of the deviation that divides comes from eps, so that neither may \
+                 be rounded away.",
         )
         .fill(Fill::Normal { mean: 0.25, deviation: 1.0 / 256.0 })
         .train()
@@ -121,7 +157,8 @@ fn eps() -> Vec<Entry> {
         script(
             "normalise/eps-denormal",
             &[4, 2],
-            "eps = 1e-300 with f64 parameters: beside any variance it is nothing, and it is no reason to refuse.",
+            "eps = 1e-300 with f64 parameters: beside any variance it is nothing, and it is no reason \
+                 to refuse.",
         )
         .dtype(crate::tensor::DType::F64)
         .eps(1e-300)
@@ -135,13 +172,23 @@ fn axes() -> Vec<Entry> {
         script(
             "normalise/square-input",
             &[4, 4],
-            "N = C: statistics over the wrong axis have the right shape and the wrong values (NumPyNet#7, deepnet#11).",
+            "N = C: statistics over the wrong axis have the right shape and the wrong values \
+                 (NumPyNet#7, deepnet#11).",
         )
         .train()
         .grad()
         .eval()
         .stored(),
-        script("normalise/cube-input", &[3, 3, 3], "N = C = L: as with the square, for (N, C, L).").train().grad().eval().stored(),
+        script(
+            "normalise/cube-input",
+            &[3, 3, 3],
+            "N = C = L: as with the square, for (N, C, \
+             L).",
+        )
+        .train()
+        .grad()
+        .eval()
+        .stored(),
         script(
             "normalise/same-extent-everywhere",
             &[3, 3, 3, 3],
@@ -153,7 +200,8 @@ fn axes() -> Vec<Entry> {
         script(
             "normalise/over-space-too",
             &[2, 3, 7],
-            "A channel's 14 values in batch and space are one population; statistics per position would have n = 2.",
+            "A channel's 14 values in batch and space are one population; statistics per position would \
+                 have n = 2.",
         )
         .no_affine()
         .train()
@@ -166,17 +214,44 @@ fn axes() -> Vec<Entry> {
         .no_affine()
         .train()
         .stored(),
-        script("normalise/channels-apart", &[5, 3], "One channel a million times larger than the others: nothing of it may leak into them.")
-            .train_on(&one_huge_channel())
-            .grad()
-            .stored(),
-        script("normalise/one-channel", &[8, 1], "C = 1: the parameters have one element, and broadcast only by accident.").train().grad().eval().stored(),
-        script("normalise/many-channels", &[3, 37], "C = 37, no multiple of a vector's width: the last channels count too.")
-            .train()
-            .grad()
-            .eval()
-            .stored(),
-        script("normalise/odd-tail", &[1, 2, 3, 11], "33 positions: a kernel for 4, 8 or 16 at a time must do its tail.").train().grad().stored(),
+        script(
+            "normalise/channels-apart",
+            &[5, 3],
+            "One channel a million times larger than the \
+             others: nothing of it may leak into them.",
+        )
+        .train_on(&one_huge_channel())
+        .grad()
+        .stored(),
+        script(
+            "normalise/one-channel",
+            &[8, 1],
+            "C = 1: the parameters have one element, and broadcast \
+             only by accident.",
+        )
+        .train()
+        .grad()
+        .eval()
+        .stored(),
+        script(
+            "normalise/many-channels",
+            &[3, 37],
+            "C = 37, no multiple of a vector's width: the last \
+             channels count too.",
+        )
+        .train()
+        .grad()
+        .eval()
+        .stored(),
+        script(
+            "normalise/odd-tail",
+            &[1, 2, 3, 11],
+            "33 positions: a kernel for 4, 8 or 16 at a time \
+             must do its tail.",
+        )
+        .train()
+        .grad()
+        .stored(),
     ]
 }
 

@@ -15,7 +15,11 @@ fn both_modes(script: Script) -> Entry {
 
 fn modules() -> Vec<Entry> {
     vec![
-        both_modes(script("ranks/1d-n-c", &[5, 3], "BatchNorm1d on (N, C).")),
+        both_modes(script(
+            "ranks/1d-n-c",
+            &[5, 3],
+            "BatchNorm1d on (N, C): the statistics run over the batch alone.",
+        )),
         both_modes(script(
             "ranks/1d-n-c-l",
             &[2, 3, 7],
@@ -75,16 +79,21 @@ fn function() -> Vec<Entry> {
             &[2, 2, 1, 2, 2, 1, 2],
             "The function takes rank 7: no list of known ranks.",
         ))),
-        any(script("ranks/function-in-turn", &[4, 3], "Ranks 2 to 5 in turn through one set of statistics."))
-            .train()
-            .batch(&[2, 3, 3])
-            .train()
-            .batch(&[2, 3, 2, 2])
-            .train()
-            .batch(&[1, 3, 2, 2, 2])
-            .train()
-            .eval()
-            .stored(),
+        any(script(
+            "ranks/function-in-turn",
+            &[4, 3],
+            "Ranks 2 to 5 in turn through one set of \
+             statistics.",
+        ))
+        .train()
+        .batch(&[2, 3, 3])
+        .train()
+        .batch(&[2, 3, 2, 2])
+        .train()
+        .batch(&[1, 3, 2, 2, 2])
+        .train()
+        .eval()
+        .stored(),
     ]
 }
 
@@ -111,7 +120,11 @@ fn extents_of_one() -> Vec<Entry> {
             &[1, 3, 2],
             "(1, C, 2): two values per channel are enough to train.",
         )),
-        both_modes(script("ranks/one-channel-image", &[3, 1, 2, 5], "C = 1 in 4D: grey images.")),
+        both_modes(script(
+            "ranks/one-channel-image",
+            &[3, 1, 2, 5],
+            "C = 1 in 4D, as grey images are: nothing to tell the channel axis by.",
+        )),
         both_modes(script(
             "ranks/volume-of-one-slice",
             &[2, 3, 1, 3, 5],
@@ -131,7 +144,8 @@ fn empty() -> Vec<Entry> {
         script(
             "ranks/empty-batch",
             &[0, 3],
-            "N = 0: empty output, statistics unchanged (not NaN: tinygrad), counter up, grad_weight = grad_bias = 0.",
+            "N = 0: empty output, statistics unchanged (not NaN: tinygrad), counter up, grad_weight = \
+                 grad_bias = 0.",
         )
         .train()
         .grad()
@@ -140,23 +154,47 @@ fn empty() -> Vec<Entry> {
         .batch(&[4, 3])
         .train()
         .stored(),
-        script("ranks/empty-length", &[2, 3, 0], "L = 0: as an empty batch.")
-            .train()
-            .grad()
-            .eval()
-            .batch(&[2, 3, 4])
-            .train()
-            .stored(),
-        script("ranks/empty-image", &[2, 3, 0, 4], "H = 0: as an empty batch (dfdx panics on one).").train().grad().eval().grad().stored(),
-        script("ranks/empty-batch-without-affine", &[0, 3, 2, 2], "N = 0 without weight and bias: only the empty grad_input.")
-            .no_affine()
-            .train()
-            .grad()
-            .stored(),
-        script("ranks/no-channels", &[4, 0], "C = 0 without weight and bias: nothing to do, and nothing to fail on.")
-            .no_affine()
-            .train()
-            .eval()
-            .stored(),
+        script(
+            "ranks/empty-length",
+            &[2, 3, 0],
+            "L = 0: as an empty batch, counted and otherwise without effect.",
+        )
+        .train()
+        .grad()
+        .eval()
+        .batch(&[2, 3, 4])
+        .train()
+        .stored(),
+        script(
+            "ranks/empty-image",
+            &[2, 3, 0, 4],
+            "H = 0: as an empty batch (dfdx panics on \
+             one).",
+        )
+        .train()
+        .grad()
+        .eval()
+        .grad()
+        .stored(),
+        script(
+            "ranks/empty-batch-without-affine",
+            &[0, 3, 2, 2],
+            "N = 0 without weight and bias: only \
+             the empty grad_input.",
+        )
+        .no_affine()
+        .train()
+        .grad()
+        .stored(),
+        script(
+            "ranks/no-channels",
+            &[4, 0],
+            "C = 0 without weight and bias: nothing to do, and nothing \
+             to fail on.",
+        )
+        .no_affine()
+        .train()
+        .eval()
+        .stored(),
     ]
 }

@@ -21,7 +21,8 @@ fn variance() -> Vec<Entry> {
         .train()
         .eval()
         .stored(),
-        script("running-stats/var-unbiased-at-two", &[2, 3], "n = 2: the unbiased variance is twice the biased one.")
+        script("running-stats/var-unbiased-at-two", &[2, 3], "n = 2: the unbiased variance is twice the \
+             biased one.")
             .train()
             .stored(),
         script(
@@ -31,7 +32,8 @@ fn variance() -> Vec<Entry> {
         )
         .train()
         .stored(),
-        script("running-stats/n-counts-all-of-space", &[1, 2, 2, 3, 2], "One sample: n = D·H·W = 12, and n − 1 is not N − 1 = 0.")
+        script("running-stats/n-counts-all-of-space", &[1, 2, 2, 3, 2], "One sample: n = D·H·W = 12, \
+             and n − 1 is not N − 1 = 0.")
             .train()
             .eval()
             .stored(),
@@ -54,13 +56,15 @@ fn variance() -> Vec<Entry> {
         script(
             "running-stats/eps-outside-bessel",
             &[3, 2],
-            "Bessel's factor times (var + eps), less eps or not, is wrong: eps = 0.5 shows it (mlpack#2474).",
+            "Bessel's factor times (var + eps), less eps or not, is wrong: eps = 0.5 shows it \
+                 (mlpack#2474).",
         )
         .eps(0.5)
         .momentum(1.0)
         .train()
         .stored(),
-        script("running-stats/not-the-deviation", &[6, 2], "A running standard deviation, squared or not, is no running variance.")
+        script("running-stats/not-the-deviation", &[6, 2], "A running standard deviation, squared or \
+             not, is no running variance.")
             .train()
             .train()
             .stored(),
@@ -72,7 +76,8 @@ fn update() -> Vec<Entry> {
         script(
             "running-stats/written-at-all",
             &[4, 3],
-            "Train, then evaluate: an engine that computes the update and drops it evaluates as if new (aprender#2166, tvm#18518).",
+            "Train, then evaluate: an engine that computes the update and drops it evaluates as if new \
+                 (aprender#2166, tvm#18518).",
         )
         .fresh()
         .train()
@@ -88,11 +93,13 @@ fn update() -> Vec<Entry> {
         .train()
         .train()
         .stored(),
-        script("running-stats/normalised-by-running-var", &[6, 2], "Training divides by the batch's deviation, not by the running one (zyx).")
+        script("running-stats/normalised-by-running-var", &[6, 2], "Training divides by the batch's \
+             deviation, not by the running one (zyx).")
             .buffers(&[0.0, 0.0], &[100.0, 0.015625])
             .train()
             .stored(),
-        script("running-stats/eval-leaves-them", &[4, 3], "Evaluation changes neither buffer nor counter, however often it runs.")
+        script("running-stats/eval-leaves-them", &[4, 3], "Evaluation changes neither buffer nor \
+             counter, however often it runs.")
             .eval()
             .eval()
             .train()
@@ -113,7 +120,8 @@ fn update() -> Vec<Entry> {
         script(
             "running-stats/old-value-kept",
             &[4, 2],
-            "The old value keeps 0.7 of its weight: starting values far from the batch's show a sum that forgets it.",
+            "The old value keeps 0.7 of its weight: starting values far from the batch's show a sum \
+                 that forgets it.",
         )
         .buffers(&[-40.0, 25.0], &[90.0, 0.125])
         .train()
@@ -122,18 +130,21 @@ fn update() -> Vec<Entry> {
         script(
             "running-stats/affine-stays-out",
             &[5, 2],
-            "Statistics are those of the input, not of the output: weight 2 and −0.5, bias 10 and −7 must not enter.",
+            "Statistics are those of the input, not of the output: weight 2 and −0.5, bias 10 and −7 \
+                 must not enter.",
         )
         .weight(&[2.0, -0.5])
         .bias(&[10.0, -7.0])
         .train()
         .train()
         .stored(),
-        script("running-stats/per-channel", &[4, 7], "Seven channels with their own running statistics: no mean over channels.")
+        script("running-stats/per-channel", &[4, 7], "Seven channels with their own running statistics: \
+             no mean over channels.")
             .train()
             .eval()
             .stored(),
-        script("running-stats/constant-channel", &[4, 2], "A constant channel contributes variance 0: running_var falls by the momentum.")
+        script("running-stats/constant-channel", &[4, 2], "A constant channel contributes variance 0: \
+             running_var falls by the momentum.")
             .fill(Fill::Constant(2.5))
             .train()
             .train()
@@ -142,7 +153,8 @@ fn update() -> Vec<Entry> {
         script(
             "running-stats/backward-leaves-them",
             &[4, 3],
-            "The backward pass updates nothing: whoever runs the forward pass again inside it counts the batch twice.",
+            "The backward pass updates nothing: whoever runs the forward pass again inside it counts \
+                 the batch twice.",
         )
         .train()
         .grad()
@@ -167,7 +179,8 @@ fn precision() -> Vec<Entry> {
         script(
             "running-stats/f32-buffers-of-f16",
             &[9, 3],
-            "f16 input, f32 buffers: statistics that pass through f16 on their way lose 13 bits (coreai-torch#54).",
+            "f16 input, f32 buffers: statistics that pass through f16 on their way lose 13 bits \
+                 (coreai-torch#54).",
         )
         .dtypes(DType::F16, DType::F32)
         .fill(Fill::Normal { mean: 100.0, deviation: 3.0 })
@@ -184,17 +197,27 @@ fn precision() -> Vec<Entry> {
         .train()
         .train()
         .stored(),
-        script("running-stats/f64-kept-in-f64", &[9, 3], "f64 buffers hold f64: a detour by f32 shows in the eighth digit.")
-            .dtype(DType::F64)
-            .fill(Fill::Normal { mean: 100.0, deviation: 3.0 })
-            .train()
-            .train()
-            .eval()
-            .stored(),
-        script("running-stats/large-mean", &[16, 2], "A mean of 1e5: running_var comes from the deviations, not from the squares.")
-            .fill(Fill::Normal { mean: 1e5, deviation: 1.0 })
-            .train()
-            .eval()
-            .stored(),
+        script(
+            "running-stats/f64-kept-in-f64",
+            &[9, 3],
+            "f64 buffers hold f64: a detour by f32 shows \
+             in the eighth digit.",
+        )
+        .dtype(DType::F64)
+        .fill(Fill::Normal { mean: 100.0, deviation: 3.0 })
+        .train()
+        .train()
+        .eval()
+        .stored(),
+        script(
+            "running-stats/large-mean",
+            &[16, 2],
+            "A mean of 1e5: running_var comes from the \
+             deviations, not from the squares.",
+        )
+        .fill(Fill::Normal { mean: 1e5, deviation: 1.0 })
+        .train()
+        .eval()
+        .stored(),
     ]
 }

@@ -29,12 +29,15 @@ fn affine() -> Vec<Entry> {
             .grad()
             .second(true, false, false)
             .stored(),
-        layer("second-gradients/weight-alone", "A weight without bias.")
-            .no_bias()
-            .train()
-            .grad()
-            .second(true, true, false)
-            .stored(),
+        layer(
+            "second-gradients/weight-alone",
+            "A weight without bias: grad_bias's cotangent falls away, nothing else does.",
+        )
+        .no_bias()
+        .train()
+        .grad()
+        .second(true, true, false)
+        .stored(),
         layer("second-gradients/bias-alone", "A bias without weight: grad_input's cotangent.")
             .no_weight()
             .train()
@@ -169,7 +172,7 @@ fn shapes() -> Vec<Entry> {
                 &[2, 3, 5],
                 "Rows of longer sequences, training and evaluation.",
             )
-            .arranged(super::builder::Arrangement::Rows),
+            .arranged(super::arrangement::Arrangement::Rows),
         ),
     ]
 }
@@ -200,7 +203,8 @@ fn special() -> Vec<Entry> {
         )
         .eps(0.25)
         .fill(Fill::Constant(1.5))),
-        all(script("second-gradients/f32", &[5, 3], "The same in f32.")),
+        all(script("second-gradients/f32", &[5, 3], "The same in f32: sums of products of three \
+             factors, each rounded.")),
         script(
             "second-gradients/f16-with-f32",
             &[5, 3],

@@ -2,13 +2,16 @@
 //! them (counted, mostly, and otherwise untouched), and the step after it must
 //! find the layer unharmed.
 
+mod dtypes;
+mod order;
+
 use super::Entry;
 use super::builder::{Script, script};
 use crate::case::Rank;
 use crate::tensor::{DType, Tensor};
 
 pub(super) fn cases() -> Vec<Entry> {
-    [ranks(), sizes(), lengths(), eps(), dtypes(), mixed_state(), order(), shapes(), accepted()].concat()
+    [ranks(), sizes(), lengths(), eps(), dtypes::cases(), order::cases(), gradients(), accepted()].concat()
 }
 
 /// Two refused steps of a shape, one in each mode, between steps that work.
@@ -43,7 +46,14 @@ fn ranks() -> Vec<Entry> {
             &image,
             &flat,
         ),
-        refused(one("refusals/1d-takes-no-5d", "BatchNorm1d on rank 5."), &volume, &flat),
+        refused(
+            one(
+                "refusals/1d-takes-no-5d",
+                "BatchNorm1d on rank 5: expected 2D or 3D input (got 5D input); not counted.",
+            ),
+            &volume,
+            &flat,
+        ),
         refused(
             two(
                 "refusals/2d-takes-no-2d",
@@ -57,7 +67,14 @@ fn ranks() -> Vec<Entry> {
             &[3, 3, 4],
             &image,
         ),
-        refused(two("refusals/2d-takes-no-5d", "BatchNorm2d on rank 5."), &volume, &image),
+        refused(
+            two(
+                "refusals/2d-takes-no-5d",
+                "BatchNorm2d on rank 5: expected 4D input (got 5D input); not counted.",
+            ),
+            &volume,
+            &image,
+        ),
         refused(
             three(
                 "refusals/3d-takes-no-4d",
@@ -66,8 +83,22 @@ fn ranks() -> Vec<Entry> {
             &image,
             &volume,
         ),
-        refused(three("refusals/3d-takes-no-3d", "BatchNorm3d on rank 3."), &[3, 3, 4], &volume),
-        refused(three("refusals/3d-takes-no-6d", "BatchNorm3d on rank 6."), &[2, 3, 1, 2, 1, 2], &volume),
+        refused(
+            three(
+                "refusals/3d-takes-no-3d",
+                "BatchNorm3d on rank 3: expected 5D input (got 3D input); not counted.",
+            ),
+            &[3, 3, 4],
+            &volume,
+        ),
+        refused(
+            three(
+                "refusals/3d-takes-no-6d",
+                "BatchNorm3d on rank 6, which the function under it takes; not counted.",
+            ),
+            &[2, 3, 1, 2, 1, 2],
+            &volume,
+        ),
     ]
 }
 
@@ -75,7 +106,8 @@ fn ranks() -> Vec<Entry> {
 fn sizes() -> Vec<Entry> {
     let note = |what: &str| {
         format!(
-            "{what}: refused in training, counted, and running_var must not become NaN (Flux.jl#1992, torch/nn#1271, candle)."
+            "{what}: refused in training, counted, and running_var must not become NaN (Flux.jl#1992, \
+                 torch/nn#1271, candle)."
         )
     };
     vec![
@@ -266,197 +298,8 @@ fn eps() -> Vec<Entry> {
     ]
 }
 
-/// Refused mixes of the input's dtype with the parameters'; f32 input works.
-fn dtypes() -> Vec<Entry> {
-    use DType::{Bf16, Bool, F16, F32, F64, I64};
-    let mix = |input: DType, parameters: DType, note: &str| {
-        let name = format!("refusals/{}-input-{}-parameters", input.name(), parameters.name());
-        let after = if parameters == F64 { F64 } else { parameters };
-        script(&name, &[4, 3], note)
-            .dtypes(input, parameters)
-            .train()
-            .eval()
-            .dtypes(after, parameters)
-            .train()
-            .eval()
-            .stored()
-    };
-    vec![
-        mix(F64, F32, "f64 input with f32 parameters is refused, not rounded; counted in training."),
-        mix(F32, F64, "f32 input with f64 parameters is refused, not widened."),
-        mix(F16, F64, "f16 input goes with f16 or f32, not with f64."),
-        mix(F16, Bf16, "f16 input goes with f16 or f32, not with bf16."),
-        mix(Bf16, F16, "bf16 input goes with bf16 or f32, not with f16."),
-        mix(F32, F16, "f32 input with f16 parameters: the mix works the other way round only."),
-        mix(F32, Bf16, "f32 input with bf16 parameters: the mix works the other way round only."),
-        mix(F64, Bf16, "f64 input with bf16 parameters."),
-        integers(I64, "Integers have no mean of their own kind: refused."),
-        integers(Bool, "Booleans are no numbers: refused."),
-        script(
-            "refusals/integers-without-state",
-            &[4, 3],
-            "Integers to a layer without any state: nothing to clash with, refused all the same.",
-        )
-        .dtypes(I64, F32)
-        .no_affine()
-        .untracked()
-        .train_on(&[1., 0., 1., 0., 1., 1., 1., 1., 0., 0., 0., 1.])
-        .eval_on(&[1., 0., 1., 0., 1., 1., 1., 1., 0., 0., 0., 1.])
-        .dtype(F32)
-        .train()
-        .stored(),
-    ]
-}
-
-fn integers(dtype: DType, note: &str) -> Entry {
-    let values = [1., 0., 1., 0., 1., 1., 1., 1., 0., 0., 0., 1.];
-    script(&format!("refusals/{}-input", dtype.name()), &[4, 3], note)
-        .dtypes(dtype, DType::F32)
-        .train_on(&values)
-        .eval_on(&values)
-        .dtype(DType::F32)
-        .train()
-        .eval()
-        .stored()
-}
-
-/// Low-precision input with parameters of one dtype and buffers of the other.
-fn mixed_state() -> Vec<Entry> {
-    let mixed = |name: &str, parameters: DType, buffers: DType, note: &str| {
-        let mut entry = script(name, &[4, 3], note).dtypes(DType::F16, buffers).train().eval().stored();
-        let as_dtype =
-            |tensor: &Option<Tensor>| tensor.clone().map(|tensor| Tensor { dtype: parameters, ..tensor });
-        entry.case.state.weight = as_dtype(&entry.case.state.weight);
-        entry.case.state.bias = as_dtype(&entry.case.state.bias);
-        entry
-    };
-    vec![
-        mixed(
-            "refusals/f16-parameters-f32-buffers",
-            DType::F16,
-            DType::F32,
-            "f16 input: parameters and buffers must be of one dtype, all f16 or all f32.",
-        ),
-        mixed(
-            "refusals/f32-parameters-f16-buffers",
-            DType::F32,
-            DType::F16,
-            "f16 input: parameters and buffers must be of one dtype, all f16 or all f32.",
-        ),
-    ]
-}
-
-/// When several things are wrong the first in PyTorch's order is reported, and
-/// whether the batch was counted follows from it.
-fn order() -> Vec<Entry> {
-    let layer = |name: &str, note: &str| script(name, &[4, 3], note);
-    vec![
-        refused(
-            layer(
-                "refusals/rank-before-length",
-                "Rank and length both wrong: the rank is reported, and nothing counted.",
-            ),
-            &[1, 5, 1, 1],
-            &[4, 3],
-        ),
-        refused(
-            layer(
-                "refusals/one-value-before-length",
-                "One value, and 5 channels for 3: in training the size is reported, in evaluation the length.",
-            ),
-            &[1, 5],
-            &[4, 3],
-        ),
-        layer(
-            "refusals/counter-zero-before-one-value",
-            "Counter −1, momentum null and one value: the division by zero comes first.",
-        )
-        .cumulative()
-        .counter(Some(-1))
-        .batch(&[1, 3])
-        .train()
-        .batch(&[4, 3])
-        .train()
-        .stored(),
-        layer(
-            "refusals/rank-before-counter",
-            "Counter −1, momentum null and a wrong rank: the rank is reported, the counter stays at −1.",
-        )
-        .cumulative()
-        .counter(Some(-1))
-        .batch(&[2, 3, 2, 2])
-        .train()
-        .batch(&[4, 3])
-        .train()
-        .train()
-        .stored(),
-        layer(
-            "refusals/one-value-before-missing-buffer",
-            "One value and only a running mean: in training the size is reported.",
-        )
-        .no_running_var()
-        .batch(&[1, 3])
-        .train()
-        .eval()
-        .stored(),
-        layer(
-            "refusals/one-value-before-eps",
-            "One value and eps = 0: the size is reported; evaluation takes both.",
-        )
-        .eps(0.0)
-        .batch(&[1, 3])
-        .train()
-        .eval()
-        .stored(),
-        layer("refusals/eps-before-length", "5 channels for 3 and a negative eps: eps is reported.")
-            .eps(-1.0)
-            .batch(&[4, 5])
-            .train()
-            .eval()
-            .stored(),
-        layer(
-            "refusals/eps-before-missing-buffer",
-            "A negative eps and only a running mean: eps is reported.",
-        )
-        .eps(-1.0)
-        .no_running_var()
-        .train()
-        .eval()
-        .stored(),
-        layer(
-            "refusals/length-before-missing-buffer",
-            "5 channels for 3 and only a running mean: its length is reported, in both modes.",
-        )
-        .no_running_var()
-        .batch(&[4, 5])
-        .train()
-        .eval()
-        .stored(),
-        layer(
-            "refusals/eps-before-dtype",
-            "A negative eps and f64 input to f32 parameters: eps is reported.",
-        )
-        .eps(-1.0)
-        .dtypes(DType::F64, DType::F32)
-        .train()
-        .eval()
-        .stored(),
-        layer(
-            "refusals/counter-rises-again-and-again",
-            "Three refused batches and one good one: the counter says 4.",
-        )
-        .cumulative()
-        .batch(&[1, 3])
-        .train()
-        .train()
-        .train()
-        .batch(&[4, 3])
-        .train()
-        .stored(),
-    ]
-}
-
-fn shapes() -> Vec<Entry> {
+/// Gradients that come in must have the shape of what they belong to.
+fn gradients() -> Vec<Entry> {
     let mut gradient = script(
         "refusals/grad-output-of-another-shape",
         &[4, 3],
@@ -493,7 +336,8 @@ fn accepted() -> Vec<Entry> {
         script(
             "refusals/not-num-features-itself",
             &[4, 3],
-            "Without parameters and buffers nothing has a length, and num_features is not compared with the input: 5 channels pass.",
+            "Without parameters and buffers nothing has a length, and num_features is not compared with \
+                 the input: 5 channels pass.",
         )
         .no_affine()
         .untracked()
@@ -501,8 +345,27 @@ fn accepted() -> Vec<Entry> {
         .train()
         .eval()
         .stored(),
-        script("refusals/not-two-equal-values", &[2, 3], "Two equal values have variance 0, and are enough.").train_on(&[1., 2., 3., 1., 2., 3.]).stored(),
-        script("refusals/not-one-value-in-evaluation", &[1, 3], "One value in evaluation needs no variance.").eval().grad().stored(),
-        script("refusals/not-eps-denormal", &[4, 3], "The smallest positive eps is positive.").dtype(DType::F64).eps(5e-324).train().stored(),
+        script(
+            "refusals/not-two-equal-values",
+            &[2, 3],
+            "Two equal values have variance 0, and are \
+             enough.",
+        )
+        .train_on(&[1., 2., 3., 1., 2., 3.])
+        .stored(),
+        script(
+            "refusals/not-one-value-in-evaluation",
+            &[1, 3],
+            "One value in evaluation needs no \
+             variance.",
+        )
+        .eval()
+        .grad()
+        .stored(),
+        script("refusals/not-eps-denormal", &[4, 3], "The smallest positive eps is positive.")
+            .dtype(DType::F64)
+            .eps(5e-324)
+            .train()
+            .stored(),
     ]
 }
