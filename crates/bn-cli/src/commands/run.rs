@@ -23,7 +23,7 @@ pub struct Arguments {
     case: String,
     #[command(flatten)]
     engine: EngineArguments,
-    /// So many wrong elements of an array are shown
+    /// So many elements of an array are shown: all of a small one, the wrong ones of a large one
     #[arg(long, value_name = "N", default_value_t = 20)]
     rows: usize,
     #[command(flatten)]
@@ -99,11 +99,12 @@ fn write_answer(out: &mut impl Write, golden: &Golden, outcomes: &[Outcome], lim
     Ok(())
 }
 
-/// The wrong elements, at most `limit`; or, where all are right, the one that
-/// comes closest to its allowance.
+/// Every element of an array that has no more than `limit`. Of a larger one the
+/// wrong elements, at most `limit`; or, where all are right, the one that comes
+/// closest to its allowance.
 fn field_rows(field: Field, expected: &ExpectedField, got: &Tensor, limit: usize) -> Vec<Vec<String>> {
-    let row = |difference: Difference| {
-        let Difference { index, got: value, expected: truth, allowance } = difference;
+    let row = |difference: &Difference| {
+        let &Difference { index, got: value, expected: truth, allowance } = difference;
         vec![
             field.name().into(),
             format!("{:?}", multi_index(index, &got.shape)),
@@ -113,19 +114,21 @@ fn field_rows(field: Field, expected: &ExpectedField, got: &Tensor, limit: usize
             style::ratio(difference.ratio()),
         ]
     };
-    let all = || check::differences(expected, got);
-    let wrong: Vec<Difference> = all().filter(|difference| !difference.is_right()).collect();
+    let remark = |text: String| vec![field.name().into(), text];
+    let all: Vec<Difference> = check::differences(expected, got).collect();
+    if all.is_empty() {
+        return vec![remark("empty".into())];
+    }
+    if all.len() <= limit {
+        return all.iter().map(row).collect();
+    }
+    let wrong: Vec<&Difference> = all.iter().filter(|difference| !difference.is_right()).collect();
     if wrong.is_empty() {
-        let worst = all().reduce(|worst, next| if next.ratio() > worst.ratio() { next } else { worst });
-        return match worst {
-            Some(worst) => vec![row(worst)],
-            None => vec![vec![field.name().into(), "empty".into()]],
-        };
+        let worst = all.iter().reduce(|worst, next| if next.ratio() > worst.ratio() { next } else { worst });
+        let others = remark(format!("{} others right", all.len() - 1));
+        return worst.map(row).into_iter().chain([others]).collect();
     }
     let more = wrong.len().saturating_sub(limit);
-    let mut rows: Vec<Vec<String>> = wrong.into_iter().take(limit).map(row).collect();
-    if more > 0 {
-        rows.push(vec![field.name().into(), format!("{more} more wrong")]);
-    }
-    rows
+    let more = (more > 0).then(|| remark(format!("{more} more wrong")));
+    wrong.into_iter().take(limit).map(row).chain(more).collect()
 }
