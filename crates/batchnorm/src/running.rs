@@ -67,6 +67,20 @@ mod tests {
         assert_eq!(updated(2.0, 4.0, 8.0, &[1.0, 3.0]), (0.0, -4.0));
     }
 
+    /// The mistake that most projects made, through the whole layer. The suite has
+    /// a case for it, which shows more; this crate's tests run before the suite's.
+    #[test]
+    fn a_layer_stores_the_unbiased_variance() {
+        let mut layer = crate::BatchNorm1d::<f32>::new(crate::Config::new(1));
+        layer.forward(array![[1.0f32], [2.0], [3.0]].view()).unwrap();
+        let running_var = layer.state().running_var.as_ref().unwrap()[0];
+        assert_eq!(
+            running_var, 1.0,
+            "\nrunning_var of 1, 2, 3 must be 0.9·1 + 0.1·(2/2): the unbiased variance. Case running-stats/var-unbiased;\n\
+             reproduce: cargo run --release -- run running-stats/var-unbiased --engine batchnorm\n"
+        );
+    }
+
     #[test]
     fn no_factor_masks_nan() {
         let (mean, var) = updated(1.0, f64::NAN, f64::NAN, &[1.0, 3.0]);
