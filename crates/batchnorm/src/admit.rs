@@ -249,7 +249,8 @@ mod tests {
         assert_eq!(refusal(ask), (eps.into(), 5));
         ask.config = &usual_eps;
         let three = Some((DType::F64, 3));
-        let repairs: [(_, fn(&mut Signature) -> &mut Option<_>); 3] = [
+        type Held = fn(&mut Signature) -> &mut Option<(DType, usize)>;
+        let repairs: [(&str, Held); 3] = [
             ("running_mean", |signature| &mut signature.running_mean),
             ("weight", |signature| &mut signature.weight),
             ("bias", |signature| &mut signature.bias),
@@ -267,7 +268,6 @@ mod tests {
         signature.running_var = three;
         ask.signature = signature;
         assert!(refusal(ask).0.ends_with("got f32 input with f64 parameters"), "{}", refusal(ask).0);
-        ask.input = DType::F64;
         let ask = Request { input: DType::F64, ..request(&usual_eps, signature, true, &[5, 3]) };
         assert_eq!(ask.admit(&mut Some(8)).unwrap().update, Some(1.0 / 9.0));
     }

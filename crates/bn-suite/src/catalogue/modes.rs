@@ -65,7 +65,7 @@ fn training() -> Vec<Entry> {
         .stored(),
         layer(
             "modes/train-untracked-running-mean-alone",
-            "Not tracking, one buffer: training does not look at it, and works.",
+            "Not tracking, and only a running mean: training does not look at it, and works.",
         )
         .stop_tracking()
         .no_running_var()
@@ -73,7 +73,7 @@ fn training() -> Vec<Entry> {
         .stored(),
         layer(
             "modes/train-untracked-running-var-alone",
-            "Not tracking, one buffer: training does not look at it, and works.",
+            "Not tracking, and only a running variance: training does not look at it, and works.",
         )
         .stop_tracking()
         .no_running_mean()
@@ -136,8 +136,7 @@ fn evaluation() -> Vec<Entry> {
         .stored(),
         layer(
             "modes/eval-untracked-without-running-var",
-            "Evaluation needs both buffers or none, \
-             tracking or not.",
+            "Not tracking, and no running_var: evaluation is refused all the same, training is not.",
         )
         .stop_tracking()
         .no_running_var()
@@ -146,8 +145,7 @@ fn evaluation() -> Vec<Entry> {
         .stored(),
         layer(
             "modes/eval-untracked-without-running-mean",
-            "Evaluation needs both buffers or none, \
-             tracking or not.",
+            "Not tracking, and no running_mean: evaluation is refused all the same, training is not.",
         )
         .stop_tracking()
         .no_running_mean()

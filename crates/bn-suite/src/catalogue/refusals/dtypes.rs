@@ -77,13 +77,13 @@ fn mixed_state() -> Vec<Entry> {
             "refusals/f16-parameters-f32-buffers",
             DType::F16,
             DType::F32,
-            "f16 input: parameters and buffers must be of one dtype, all f16 or all f32.",
+            "f16 input, f16 parameters, f32 buffers: all of them must be f16, or all f32.",
         ),
         mixed(
             "refusals/f32-parameters-f16-buffers",
             DType::F32,
             DType::F16,
-            "f16 input: parameters and buffers must be of one dtype, all f16 or all f32.",
+            "f16 input, f32 parameters, f16 buffers: all of them must be f16, or all f32.",
         ),
     ]
 }

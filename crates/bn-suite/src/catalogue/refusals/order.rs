@@ -1,6 +1,7 @@
 //! When several things are wrong the first in PyTorch's order is reported, and
 //! whether the batch was counted follows from it: rank, the counter of a
-//! cumulative average, one value, eps, a missing buffer, lengths, dtypes.
+//! cumulative average, one value, eps, lengths, a missing buffer (which evaluation
+//! notices in its turn between the lengths), dtypes.
 
 use super::super::Entry;
 use super::super::builder::script;
