@@ -32,15 +32,16 @@ def forward(layer, state, mode, x, shape):
     batch, channels, inner = shape[0], shape[1], math.prod(shape[2:])
     n = batch * inner
     if mode == "train":
-        state["num_batches_tracked"] += 1
+        if state["num_batches_tracked"] is not None:
+            state["num_batches_tracked"] += 1
         if n == 1:
             raise Refused("too_few_values", f"expected more than 1 value per channel, got shape {shape}")
-    for name in ("running_mean", "running_var", "weight", "bias"):
-        if len(state[name]) != channels:
-            raise Refused("num_features", f"{name} has {len(state[name])} elements, the input {channels} channels")
     eps, momentum = number(layer["eps"]), number(layer["momentum"])
     if eps < 0 or (mode == "train" and eps == 0):
         raise Refused("eps", f"eps must be positive, got {eps}")
+    for name in ("running_mean", "running_var", "weight", "bias"):
+        if len(state[name]) != channels:
+            raise Refused("num_features", f"{name} has {len(state[name])} elements, the input {channels} channels")
     y = [0.0] * len(x)
     for c in range(channels):
         places = [(b * channels + c) * inner + i for b in range(batch) for i in range(inner)]
@@ -72,7 +73,8 @@ def run(case):
         for name in ("running_mean", "running_var"):
             rounded = tensor(dtype, [len(state[name])], state[name])
             outcome["fields"][name], state[name] = rounded, [number(v) for v in rounded["data"]]
-        outcome["num_batches_tracked"] = state["num_batches_tracked"]
+        if state["num_batches_tracked"] is not None:
+            outcome["num_batches_tracked"] = state["num_batches_tracked"]
         yield outcome
 
 

@@ -51,6 +51,11 @@ pub fn table(head: &[&str], rows: Vec<Vec<String>>, right: std::ops::Range<usize
     lines.join("\n")
 }
 
+/// Text in lines as wide as a table, the later ones indented.
+pub fn paragraph(text: &str) -> String {
+    textwrap::fill(text, textwrap::Options::new(WIDTH.into()).subsequent_indent("    "))
+}
+
 /// "1 case", "2 cases".
 pub fn count(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })

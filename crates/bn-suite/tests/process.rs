@@ -172,6 +172,25 @@ fn one_that_answers_twice() {
     assert_says("say(right); say(right)", &["malformed", "each request has one answer"]);
 }
 
+/// A program that reads one greeting and then takes every line for a case.
+#[test]
+fn one_that_knows_hello_only_once_is_served() {
+    if !*PYTHON {
+        return;
+    }
+    let fake = Fake::new("say(right)");
+    let path = fake.folder.path().join("engine.py");
+    let program = fs::read_to_string(&path).unwrap();
+    let once = program
+        .replace("for line in sys.stdin:", "greeted = False\nfor line in sys.stdin:")
+        .replace("if 'hello' in request: say(", "if not greeted: greeted = True; say(");
+    assert_ne!(program, once);
+    fs::write(&path, once).unwrap();
+    for report in fake.check(LIMITS) {
+        assert!(matches!(report.verdict, Verdict::Passed { .. }), "{report}");
+    }
+}
+
 #[test]
 fn one_that_claims_and_declines() {
     let program = "say('{\"unsupported\": \"no f32 after all\"}')";

@@ -109,7 +109,8 @@ fn write_unsupported(out: &mut impl Write, report: &Report) -> Result<()> {
     if !needs.is_empty() {
         let needs: Vec<String> = needs.iter().map(|(name, count)| format!("{name} ({count})")).collect();
         let count = style::count(report.unsupported_cases.len(), "case");
-        writeln!(out, "{}: {count}, for want of {}", style::doubtful("not asked"), needs.join(", "))?;
+        let text = format!("not asked: {count}, for want of {}", needs.join(", "));
+        writeln!(out, "{}", style::paragraph(&text).replacen("not asked", &style::doubtful("not asked"), 1))?;
     }
     Ok(())
 }

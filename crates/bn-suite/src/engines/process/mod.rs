@@ -3,9 +3,13 @@
 //!
 //! The program is not trusted to behave. Whatever it does with a case — end,
 //! hang, write garbage, write too much or too often — fails that case and no
-//! other: it is killed, started anew, and asked the next one. After each answer
-//! it is greeted again, and must answer that greeting next: so a second line for
-//! one case, or an end just after the answer, is blamed on the case it belongs to.
+//! other: it is killed, started anew, and asked the next one.
+//!
+//! After each answer it is greeted again, and must answer that greeting next: so a
+//! second line for one case, or an end just after the answer, is blamed on the
+//! case it belongs to. A program that turns out, at its start, to know `hello` only
+//! once is served all the same: a second line is then blamed on its case if it
+//! comes within [`SECOND_LINE`].
 
 mod program;
 
@@ -20,6 +24,14 @@ use program::{Line, Program};
 /// After so many starts in a row that failed, the program is not started again:
 /// each may cost a whole timeout.
 const FAILED_STARTS: u32 = 3;
+
+/// How long a program that has just started may take to be greeted a second time,
+/// before it counts as one that knows only one greeting.
+const SECOND_GREETING: Duration = Duration::from_secs(5);
+
+/// How long a line too many is waited for after an answer, where no second
+/// greeting shows it for certain.
+const SECOND_LINE: Duration = Duration::from_millis(5);
 
 /// What a program may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +55,8 @@ pub struct ProcessEngine {
     command: Vec<String>,
     limits: Limits,
     about: About,
+    /// Whether the program answers `hello` more than once.
+    greets_again: bool,
     program: Option<Program>,
     failed_starts: u32,
 }
@@ -57,8 +71,12 @@ impl ProcessEngine {
 
     /// Starts a program given as words: its name, then its arguments.
     pub fn start_words(command: Vec<String>, limits: Limits) -> Result<Self, EngineError> {
-        let (program, about) = greet_anew(&command, limits)?;
-        Ok(ProcessEngine { command, limits, about, program: Some(program), failed_starts: 0 })
+        let (mut program, about) = greet_anew(&command, limits)?;
+        let patience = Limits { timeout: limits.timeout.min(SECOND_GREETING), ..limits };
+        let greets_again = greet(&mut program, patience).is_ok_and(|again| again == about);
+        // What it made of a greeting that it did not expect must not be left over.
+        let program = greets_again.then_some(program);
+        Ok(ProcessEngine { command, limits, about, greets_again, program, failed_starts: 0 })
     }
 
     /// The running program, started anew if the last one is gone.
@@ -82,7 +100,7 @@ impl ProcessEngine {
     }
 
     fn ask(&mut self, case: &Case) -> Result<Result<Vec<Outcome>, EngineError>, EngineError> {
-        let limits = self.limits;
+        let (limits, greets_again) = (self.limits, self.greets_again);
         let program = self.program()?;
         let answer = match exchange(program, &Request::Run(Box::new(case.clone())), limits)? {
             Answer::Outcomes(outcomes) => Ok(outcomes),
@@ -90,6 +108,16 @@ impl ProcessEngine {
             Answer::Error(what) => Err(EngineError::Failed(what)),
             Answer::Hello(_) => return Err(EngineError::Malformed("`hello` in answer to `run`".into())),
         };
+        if !greets_again {
+            return match program.receive(SECOND_LINE) {
+                Line::Late => Ok(answer),
+                Line::End { partial } => Err(EngineError::Crashed(program.obituary(&partial))),
+                Line::Whole(line) => {
+                    Err(malformed("a second line, though each request has one answer", &line))
+                }
+                Line::TooLong => Err(EngineError::Malformed("a second line, and a very long one".into())),
+            };
+        }
         greet(program, limits).map_err(|error| match error {
             EngineError::Malformed(what) => EngineError::Malformed(format!(
                 "the line after its answer must answer the next `hello`, since each request has one answer: {what}"
