@@ -11,6 +11,7 @@ pub mod real;
 
 mod backward;
 mod channels;
+mod checks;
 mod double_backward;
 mod fold;
 mod forward;
