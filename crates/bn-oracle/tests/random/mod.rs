@@ -82,7 +82,10 @@ impl Setting {
             num_features: if odd == NoChannels { 0 } else { rng.usize(1..=5) },
             eps: if odd == Eps { pick(rng, &[0.0, -1e-5]) } else { pick(rng, &[1e-5, 1e-3, 0.5]) },
             momentum: pick(rng, &[Some(0.1), Some(0.3), Some(0.0), Some(1.0), None]).map(Number),
-            track_running_stats: rng.u32(0..4) > 0,
+            // The truth checks the dtypes of all that a layer holds. PyTorch checks what it
+            // hands to the function, which leaves out the buffers of training that does
+            // not track: whether a foreign dtype there is refused is not asked.
+            track_running_stats: rng.u32(0..4) > 0 || odd == Oddity::Dtype,
         };
         Setting { layer, input, parameters, channels_last: rng.bool(), odd }
     }

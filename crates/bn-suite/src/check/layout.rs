@@ -21,12 +21,21 @@ pub fn permitted_orders(asked: &Step, field: Field) -> Option<Vec<Layout>> {
         return None;
     }
     Some(match &pass.input.layout {
-        Layout::Strided { strides, .. } if suggests_channels_last(&pass.input, strides) => {
+        Layout::Strided { strides, .. } if may_be_channels_last(&pass.input, strides) => {
             vec![Layout::Contiguous, Layout::ChannelsLast]
         }
         Layout::Strided { .. } => vec![Layout::Contiguous],
         plain => vec![plain.clone()],
     })
+}
+
+/// Whether strided input is channels-last memory under another name (only strides
+/// along axes of extent 1 differ), or suggests that order.
+fn may_be_channels_last(input: &Tensor, strides: &[usize]) -> bool {
+    let has_order = (4..=5).contains(&strides.len());
+    has_order
+        && (same_order(&input.shape, &input.layout, &Layout::ChannelsLast)
+            || suggests_channels_last(input, strides))
 }
 
 /// Whether the strides are those of channels-last memory, perhaps with gaps:
@@ -103,6 +112,9 @@ mod tests {
         // Every second row of a channels-last image.
         let gaps = Strided { strides: vec![120, 1, 30, 3], offset: 7 };
         assert_eq!(orders(&[2, 3, 4, 5], gaps), Some(vec![Contiguous, ChannelsLast]));
+        // Channels last, but for strides along axes of extent 1, which mean nothing.
+        let odd = Strided { strides: vec![6, 1, 30, 2, 30], offset: 0 };
+        assert_eq!(orders(&[5, 2, 1, 3, 1], odd), Some(vec![Contiguous, ChannelsLast]));
         let transposed = Strided { strides: vec![60, 20, 1, 4], offset: 0 };
         assert_eq!(orders(&[2, 3, 4, 5], transposed), Some(vec![Contiguous]));
     }
