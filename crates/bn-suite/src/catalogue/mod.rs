@@ -2,8 +2,8 @@
 //!
 //! A case is named `group/fault`, after the fault that it exposes, and its note
 //! says what failing it means; where a real project made that very mistake, the
-//! note names it. How a case is written down is [`builder`]'s business, where its
-//! numbers come from is [`fill`]'s.
+//! note names it. How a case is written down is `builder`'s business, where its
+//! numbers come from is `fill`'s.
 
 mod accuracy;
 mod affine;

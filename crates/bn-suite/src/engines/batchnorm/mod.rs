@@ -1,7 +1,7 @@
 //! The crate `batchnorm` as an engine.
 //!
 //! A case carries its dtypes as data; `batchnorm` has them in its types. Between
-//! the two stands [`AnyLayer`], one variant per dtype of the parameters, and
+//! the two stands `AnyLayer`, one variant per dtype of the parameters, and
 //! `with_types`, which names the types that a pair of dtypes stands for. A pair
 //! that batch norm does not take has no types: it is handed to the crate's
 //! run-time checks, which refuse it when its turn comes.

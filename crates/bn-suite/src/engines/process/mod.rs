@@ -9,7 +9,7 @@
 //! second line for one case, or an end just after the answer, is blamed on the
 //! case it belongs to. A program that turns out, at its start, to know `hello` only
 //! once is served all the same: a second line is then blamed on its case if it
-//! comes within [`SECOND_LINE`].
+//! comes within some milliseconds.
 
 mod program;
 
