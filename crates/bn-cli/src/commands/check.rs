@@ -7,7 +7,7 @@ use std::io::Write;
 use anyhow::Result;
 use bn_suite::check::{CaseReport, Verdict};
 use bn_suite::fixtures;
-use bn_suite::report::{Counts, GroupReport, Report, WorstOf};
+use bn_suite::report::{Counts, DisputedEntry, GroupReport, Report, WorstOf};
 use clap::{Args, ValueEnum};
 
 use crate::engine::EngineArguments;
@@ -16,6 +16,9 @@ use crate::{progress, style};
 
 /// So many failed cases are shown in full; the others by name.
 const SHOWN: usize = 10;
+
+/// So many of the cases that share a dispute are named; `--format json` names all.
+const NAMED: usize = 3;
 
 /// What `bn check` takes.
 #[derive(Args)]
@@ -83,11 +86,28 @@ fn write_table(out: &mut impl Write, report: &Report, cases: &[CaseReport]) -> R
     let rows = report.groups.iter().map(row).collect();
     writeln!(out, "{}", style::table(&head, rows, numbers))?;
     write_unsupported(out, report)?;
-    for disputed in &report.disputed_cases {
-        writeln!(out, "{} {}: {}", style::doubtful("disputed"), disputed.case, disputed.note)?;
-    }
+    write_disputed(out, report)?;
     write_failures(out, cases)?;
     write_summary(out, report)
+}
+
+/// One paragraph per reason, with the first cases that it holds for.
+fn write_disputed(out: &mut impl Write, report: &Report) -> Result<()> {
+    let mut notes: Vec<(&str, Vec<&str>)> = Vec::new();
+    for DisputedEntry { case, note } in &report.disputed_cases {
+        match notes.iter_mut().find(|(known, _)| known == note) {
+            Some((_, cases)) => cases.push(case),
+            None => notes.push((note, vec![case])),
+        }
+    }
+    for (note, cases) in notes {
+        let more = cases.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named = cases.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+        let text = style::paragraph(&format!("disputed {named}{more}: {note}"));
+        writeln!(out, "{}", text.replacen("disputed", &style::doubtful("disputed"), 1))?;
+    }
+    Ok(())
 }
 
 /// The worst ratio and its place, without the group, which stands in the same row.
