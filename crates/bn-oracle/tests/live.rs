@@ -16,7 +16,7 @@ use bn_suite::case::Case;
 use bn_suite::check::{self, Replay, Verdict};
 use bn_suite::engine::Engine;
 use bn_suite::golden::{Expected, Golden};
-use bn_suite::{catalogue, engines, truth};
+use bn_suite::{catalogue, engines, fixtures, truth};
 
 /// Where the random cases start unless told otherwise.
 const FIRST_SEED: u64 = 1;
@@ -45,6 +45,18 @@ fn the_catalogue() {
     println!("{cases} cases of the catalogue, {disputed} disputed, {} failed", failures.len());
     assert!(cases > 0, "an empty catalogue checks nothing");
     stop_at(&failures);
+}
+
+/// The fixtures say which libtorch confirmed them. With another one the tests above
+/// still mean something, but not that.
+#[test]
+fn the_fixtures_name_this_libtorch() {
+    let this = format!("libtorch {}", bn_oracle::version::linked());
+    if std::env::var_os("BN_OTHER_LIBTORCH").is_some() {
+        println!("NOT RUN: the fixtures name {}, this is {this}", fixtures::ORACLE);
+        return;
+    }
+    assert_eq!(fixtures::ORACLE, this, "set BN_OTHER_LIBTORCH to test with another libtorch on purpose");
 }
 
 #[test]
