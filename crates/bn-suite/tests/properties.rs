@@ -11,9 +11,8 @@ use bn_suite::check::{Replay, Verdict, check};
 use bn_suite::golden::Golden;
 use bn_suite::number::Number;
 use bn_suite::tensor::{DType, Layout, Tensor};
-use bn_suite::truth;
+use bn_suite::truth::{self, format::nearest};
 use common::{AFFINE, ENGINES, engine};
-use half::{bf16, f16};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
@@ -27,21 +26,10 @@ const MIXES: [(DType, DType); 6] = [
     (DType::Bf16, DType::Bf16),
 ];
 
-/// A value of the dtype near `value`.
-fn near(dtype: DType, value: f64) -> f64 {
-    match dtype {
-        DType::F64 => value,
-        DType::F32 => f64::from(value as f32),
-        DType::F16 => f16::from_f32(value as f32).to_f64(),
-        DType::Bf16 => bf16::from_f32(value as f32).to_f64(),
-        DType::I64 | DType::Bool => unreachable!("no mix holds it"),
-    }
-}
-
 fn tensor(dtype: DType, shape: Vec<usize>, mean: f64, deviation: f64) -> impl Strategy<Value = Tensor> {
     let len = shape.iter().product::<usize>();
     prop::collection::vec(-2.0..2.0, len).prop_map(move |values: Vec<f64>| {
-        let data = values.iter().map(|value| near(dtype, mean + deviation * value)).collect();
+        let data = values.iter().map(|value| nearest(dtype, mean + deviation * value)).collect();
         Tensor::new(dtype, &shape, data)
     })
 }

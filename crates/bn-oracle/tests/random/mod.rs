@@ -11,8 +11,8 @@ use bn_suite::case::{
 };
 use bn_suite::number::Number;
 use bn_suite::tensor::{DType, Layout, Tensor};
+use bn_suite::truth::format::nearest;
 use fastrand::Rng;
-use half::{bf16, f16};
 
 /// Something about a case that is out of the ordinary. At most one, so that what
 /// must come of it does not depend on what is looked at first.
@@ -246,17 +246,9 @@ fn strided(rng: &mut Rng, shape: &[usize]) -> Layout {
     Layout::Strided { strides, offset: rng.usize(0..=3) }
 }
 
-/// The nearest value of the dtype (the nearest f32's nearest, for the 16-bit
-/// ones: any value will do, as long as the dtype holds it).
+/// The nearest value of the dtype; for booleans the sign.
 fn round(dtype: DType, value: f64) -> f64 {
-    match dtype {
-        DType::F64 => value,
-        DType::F32 => f64::from(value as f32),
-        DType::F16 => f16::from_f32(value as f32).to_f64(),
-        DType::Bf16 => bf16::from_f32(value as f32).to_f64(),
-        DType::I64 => value.round(),
-        DType::Bool => f64::from(value > 0.0),
-    }
+    if dtype == DType::Bool { f64::from(value > 0.0) } else { nearest(dtype, value) }
 }
 
 /// Nearly normal, mean 0 and deviation 1: twelve uniforms less six.

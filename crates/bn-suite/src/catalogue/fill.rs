@@ -12,8 +12,7 @@
 //! nearest, ties to even: every value of a case is a value of its dtype.
 
 use crate::tensor::DType;
-use crate::truth::format::Format;
-use crate::truth::real::Real;
+use crate::truth::format::nearest;
 
 /// A generator of 64-bit words.
 pub(super) struct SplitMix64 {
@@ -140,15 +139,6 @@ pub(super) fn running_means(random: &mut SplitMix64, count: usize) -> Vec<f64> {
 /// Running variances between a half and twice the channels' own, never equal to it.
 pub(super) fn running_vars(random: &mut SplitMix64, count: usize) -> Vec<f64> {
     (0..count).map(|c| scale(c) * scale(c) * (17 + random.uniform(4)) as f64 / 16.0).collect()
-}
-
-/// The value of the dtype nearest to `value`.
-pub(super) fn nearest(dtype: DType, value: f64) -> f64 {
-    match dtype {
-        DType::F64 => value,
-        DType::F32 => f64::from(value as f32),
-        _ => Format::of(dtype).map_or(value.round(), |format| format.round(&Real::from(value))),
-    }
 }
 
 #[cfg(test)]

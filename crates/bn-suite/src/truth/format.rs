@@ -96,6 +96,15 @@ impl Format {
     }
 }
 
+/// The value of the dtype nearest to `value`: ties to even, or away from 0 among whole numbers.
+pub fn nearest(dtype: DType, value: f64) -> f64 {
+    match dtype {
+        DType::F64 => value,
+        DType::F32 => f64::from(value as f32),
+        _ => Format::of(dtype).map_or(value.round(), |format| format.round(&Real::from(value))),
+    }
+}
+
 const WORD_BITS: i64 = Word::BITS as i64;
 
 /// The number of bits of a magnitude in little-endian words without leading zero words.

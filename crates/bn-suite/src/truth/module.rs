@@ -11,7 +11,7 @@ use super::fold::{self, Channel};
 use super::forward::{self, Deviation, Normalised, Statistics};
 use super::{Fields, format::Format};
 use crate::allowance::{Precision, Tracked};
-use crate::case::{Case, Fold, Layer, Mode, OutputMask, Pass, Reset};
+use crate::case::{Case, Cotangents, Fold, Layer, Mode, OutputMask, Pass, Reset};
 use crate::golden::Expected;
 use crate::outcome::{Field, RefusalKind};
 use crate::tensor::{DType, Layout, Tensor};
@@ -53,6 +53,15 @@ pub(super) struct Module<'a> {
     pub num_batches_tracked: Option<i64>,
 }
 
+/// What a forward pass leaves behind, by channel.
+struct Forward {
+    /// `Train` where the batch's statistics were used, `Eval` where the running ones were.
+    source: Mode,
+    statistics: Vec<Statistics>,
+    normalised: Vec<Normalised>,
+    output: Vec<Vec<Tracked>>,
+}
+
 impl<'a> Module<'a> {
     pub fn new(case: &'a Case) -> Self {
         let vector = |tensor: &Option<Tensor>| tensor.as_ref().map(Vector::new);
@@ -75,27 +84,31 @@ impl<'a> Module<'a> {
     }
 
     fn forward_and_backward(&mut self, pass: &Pass, fields: &mut Fields) -> Result<(), RefusalKind> {
-        let plan = self.check(pass.mode, &pass.input.shape, pass.input.dtype)?;
-        let precision = self.precision(pass.input.dtype);
-        let values = channels::split(&pass.input);
-        let statistics = self.statistics(&plan, &values, precision);
-        self.update(&plan, &statistics, Extents::of(&pass.input.shape).per_channel());
-        let normalised = self.normalise(plan.statistics, &values, &statistics, precision);
-        let output = self.affine(&values, &statistics, &normalised, precision);
-        let like_input =
-            |fields: &mut Fields, field, channels| put_like(fields, field, &pass.input, channels);
+        let Forward { source, normalised, output, .. } = self.forward(pass.mode, &pass.input)?;
         // PyTorch runs forward before it can refuse a backward, but a refused step answers no arrays.
         check_cotangents(pass)?;
-        like_input(fields, Field::Output, output);
+        put_like(fields, Field::Output, &pass.input, output);
         if let Some(grad_output) = &pass.grad_output {
-            let grads = self.backward(grad_output, &normalised, plan.statistics);
+            let grads = self.backward(grad_output, &normalised, source);
             self.put_gradients(pass, grads, fields);
-            if pass.cotangents.is_some() {
-                let seconds = self.double_backward(pass, grad_output, &normalised, plan.statistics);
+            if let Some(cotangents) = &pass.cotangents {
+                let seconds = self.double_backward(cotangents, grad_output, &normalised, source);
                 self.put_second_gradients(pass, seconds, fields);
             }
         }
         Ok(())
+    }
+
+    /// The checks, the statistics, the update of the buffers, and the output.
+    fn forward(&mut self, mode: Mode, input: &Tensor) -> Result<Forward, RefusalKind> {
+        let plan = self.check(mode, &input.shape, input.dtype)?;
+        let precision = self.precision(input.dtype);
+        let values = channels::split(input);
+        let statistics = self.statistics(&plan, &values, precision);
+        self.update(&plan, &statistics, Extents::of(&input.shape).per_channel());
+        let normalised = self.normalise(plan.statistics, &values, &statistics, precision);
+        let output = self.affine(&values, &statistics, &normalised, precision);
+        Ok(Forward { source: plan.statistics, statistics, normalised, output })
     }
 
     pub fn vectors(&self) -> impl Iterator<Item = &Vector> {
@@ -176,27 +189,21 @@ impl<'a> Module<'a> {
 
     fn double_backward(
         &self,
-        pass: &Pass,
+        given: &Cotangents,
         grad_output: &Tensor,
         normalised: &[Normalised],
         statistics: Mode,
     ) -> Vec<SecondGradients> {
-        let given = pass.cotangents.clone().unwrap_or_default();
         let grads = channels::split(grad_output);
-        let inputs = given.grad_input.as_ref().map(channels::split);
+        // What is not given counts as 0, and so does what the layer has no parameter for.
+        let zeros = || grads.iter().map(|grad| vec![0.0; grad.len()]).collect();
+        let inputs = given.grad_input.as_ref().map_or_else(zeros, channels::split);
+        let weights = given.grad_weight.as_ref().filter(|_| self.weight.is_some());
+        let biases = given.grad_bias.as_ref().filter(|_| self.bias.is_some());
         let channel = |c: usize| {
-            let zeros;
-            let input = match &inputs {
-                Some(inputs) => inputs[c].as_slice(),
-                None => {
-                    zeros = vec![0.0; grads[c].len()];
-                    &zeros
-                }
-            };
-            let scalar = |tensor: &Option<Tensor>| tensor.as_ref().map_or(0.0, |tensor| tensor.data[c]);
-            let weight = if self.weight.is_some() { scalar(&given.grad_weight) } else { 0.0 };
-            let bias = if self.bias.is_some() { scalar(&given.grad_bias) } else { 0.0 };
-            let cotangents = double_backward::Cotangents { input, weight, bias };
+            let scalar = |tensor: Option<&Tensor>| tensor.map_or(0.0, |tensor| tensor.data[c]);
+            let (weight, bias) = (scalar(weights), scalar(biases));
+            let cotangents = double_backward::Cotangents { input: &inputs[c], weight, bias };
             let weight = at(&self.weight, c);
             double_backward::double_backward(&cotangents, &grads[c], &normalised[c], weight, statistics)
         };
@@ -297,13 +304,8 @@ impl<'a> Module<'a> {
 
     fn merge_parts(&mut self, parts: &[Tensor], fields: &mut Fields) -> Result<(), RefusalKind> {
         let whole = join_batches(parts)?;
-        let plan = self.check(Mode::Train, &whole.shape, whole.dtype)?;
-        let precision = self.precision(whole.dtype);
-        let values = channels::split(&whole);
-        let statistics = self.statistics(&plan, &values, precision);
-        self.update(&plan, &statistics, Extents::of(&whole.shape).per_channel());
-        let normalised = self.normalise(plan.statistics, &values, &statistics, precision);
-        put_like(fields, Field::Output, &whole, self.affine(&values, &statistics, &normalised, precision));
+        let Forward { statistics, output, .. } = self.forward(Mode::Train, &whole)?;
+        put_like(fields, Field::Output, &whole, output);
         let dtype = self.parameter_dtype(whole.dtype);
         let vector = |value: fn(&Statistics) -> &Tracked| {
             statistics.iter().map(|s| value(s).clone()).collect::<Vec<_>>()
