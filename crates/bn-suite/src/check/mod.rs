@@ -165,7 +165,7 @@ pub fn judge(golden: &Golden, about: &About, answer: &Result<Vec<Outcome>, Engin
     let Judge { failures, worst } = judge;
     let dispute = golden.disputed.as_ref().filter(|dispute| dispute.engine == about.name);
     match dispute {
-        Some(dispute) if failures.is_empty() => {
+        Some(dispute) if failures.is_empty() && !dispute.sporadic => {
             let fault = Fault::DisputeNotNeeded { note: dispute.note.clone() };
             Verdict::Failed { failures: vec![Failure { step: None, fault }], worst }
         }
