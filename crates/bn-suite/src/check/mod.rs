@@ -169,10 +169,10 @@ pub fn judge(golden: &Golden, about: &About, answer: &Result<Vec<Outcome>, Engin
             let fault = Fault::DisputeNotNeeded { note: dispute.note.clone() };
             Verdict::Failed { failures: vec![Failure { step: None, fault }], worst }
         }
+        _ if failures.is_empty() => Verdict::Passed { worst },
         Some(dispute) if failures.iter().all(|failure| covers(dispute, &failure.fault)) => {
             Verdict::Disputed { note: dispute.note.clone(), failures }
         }
-        _ if failures.is_empty() => Verdict::Passed { worst },
         _ => Verdict::Failed { failures, worst },
     }
 }
