@@ -9,7 +9,7 @@
 //! Engines that are right in other ways, and engines that are wrong on purpose,
 //! are the same player with another recipe.
 
-mod channels;
+pub(crate) mod channels;
 pub(crate) mod fold;
 pub(crate) mod formulas;
 pub(crate) mod memory;

@@ -52,7 +52,7 @@ pub(crate) fn plan(
         recipe.count_batch(state);
     }
     let momentum = recipe.momentum(layer, state, tracking)?;
-    let own_statistics = recipe.uses_own_statistics(state, mode);
+    let own_statistics = recipe.uses_own_statistics(layer, state, mode);
     // A layer that trains without tracking hands its buffers to nobody.
     let uses_buffers = tracking || !own_statistics;
     recipe.check_size(shape, own_statistics)?;

@@ -265,7 +265,7 @@ pub(crate) trait Recipe: AsRecipe {
     }
 
     /// Whether a pass uses the batch's own statistics.
-    fn uses_own_statistics(&self, state: &State, mode: Mode) -> bool {
+    fn uses_own_statistics(&self, _layer: &Layer, state: &State, mode: Mode) -> bool {
         mode == Mode::Train || (state.running_mean.is_none() && state.running_var.is_none())
     }
 
