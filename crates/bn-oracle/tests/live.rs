@@ -29,12 +29,17 @@ fn the_catalogue() {
     let mut libtorch = LibtorchEngine::default();
     let replay = Replay::named("libtorch");
     let (mut failures, mut disputed) = (Vec::new(), 0);
+    // By note: whether some case still needs it.
+    let mut needed: BTreeMap<String, bool> = BTreeMap::new();
     let entries = catalogue::all();
     let cases = entries.len();
     for entry in entries {
         let expected = truth::solve(&entry.case);
         let golden = Golden { case: entry.case, expected, disputed: entry.disputed };
         let report = check::check(&golden, &mut libtorch, &replay);
+        if let Some(dispute) = golden.disputed {
+            *needed.entry(dispute.note).or_default() |= matches!(report.verdict, Verdict::Disputed { .. });
+        }
         match report.verdict {
             Verdict::Passed { .. } => {}
             // Checked to fail still: a dispute that is not needed is a failure.
@@ -45,6 +50,8 @@ fn the_catalogue() {
     println!("{cases} cases of the catalogue, {disputed} disputed, {} failed", failures.len());
     assert!(cases > 0, "an empty catalogue checks nothing");
     stop_at(&failures);
+    let idle: Vec<_> = needed.into_iter().filter(|(_, needed)| !needed).collect();
+    assert!(idle.is_empty(), "disputes that no case needs any more: {idle:#?}");
 }
 
 /// The fixtures say which libtorch confirmed them. With another one the tests above

@@ -10,35 +10,8 @@
 
 use std::ops::{Add, Div, Mul, Sub};
 
-use crate::tensor::DType;
-use crate::truth::format::{F32, F64, Format};
+use crate::truth::format::{F64, Format};
 use crate::truth::real::Real;
-
-/// The precisions of a conforming engine for one case.
-///
-/// | input | parameters | arithmetic | statistics kept in |
-/// |---|---|---|---|
-/// | f64 | f64 | f64 | f64 |
-/// | f32 | f32 | f32 | f32 |
-/// | f16, bf16 | f32 | f32 | f32 |
-/// | f16, bf16 | the same | f32 | the input's |
-///
-/// No engine sums in 8 or 11 bits and is right, hence the third column.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Precision {
-    /// The format in which operations are rounded.
-    pub arithmetic: Format,
-    /// The format in which mean and inverse deviation are kept.
-    pub statistics: Format,
-}
-
-impl Precision {
-    /// The precisions for parameters and buffers of this dtype.
-    pub fn of(parameters: DType) -> Self {
-        let statistics = Format::of(parameters).unwrap_or(F64);
-        Precision { arithmetic: if statistics == F64 { F64 } else { F32 }, statistics }
-    }
-}
 
 /// The longest chain of additions in a conforming sum of n terms:
 /// min(n − 1, 256 + √n).
@@ -54,6 +27,11 @@ pub fn chain(n: usize) -> f64 {
 }
 
 /// An exact value with a bound on an engine's error in it.
+///
+/// An infinite bound says that nothing is promised: an operation may overflow on
+/// the way. Beside an infinite value it says that the engine may have NaN
+/// instead: one infinite term makes a plain sum infinite, and a compensated or an
+/// updated one ∞ − ∞.
 #[derive(Clone, Debug)]
 pub struct Tracked {
     /// The exact value (to 256 bits).
@@ -63,7 +41,7 @@ pub struct Tracked {
     pub error: f64,
     /// The value as an f64, for the bounds.
     pub approximate: f64,
-    /// The arithmetic in which the engine computes.
+    /// The arithmetic in which the engine goes on from here.
     pub arithmetic: Format,
 }
 
@@ -72,10 +50,18 @@ impl Tracked {
     pub fn new(value: Real, error: f64, arithmetic: Format) -> Self {
         let approximate = F64.round(&value);
         let error = match error {
-            // Only NaN is right for NaN, and only the same infinity for an infinity.
-            _ if !approximate.is_finite() => 0.0,
-            // Something unbounded times 0: unbounded.
-            error if error.is_nan() => f64::INFINITY,
+            // Only NaN is right for NaN.
+            _ if approximate.is_nan() => 0.0,
+            // Of an infinity an engine has the same, or is not bound at all.
+            error if !value.is_finite() => {
+                if error == f64::INFINITY {
+                    error
+                } else {
+                    0.0
+                }
+            }
+            // Something unbounded times 0, or larger than an f64: unbounded.
+            error if error.is_nan() || approximate.is_infinite() => f64::INFINITY,
             error => error,
         };
         Tracked { value, error, approximate, arithmetic }
@@ -88,16 +74,22 @@ impl Tracked {
 
     /// A setting given in f64 that an engine may hold in its arithmetic: eps, momentum.
     pub fn setting(value: f64, arithmetic: Format) -> Self {
-        let rounding = if arithmetic == F64 { 0.0 } else { arithmetic.unit_roundoff() * value.abs() };
+        let narrow = arithmetic.unit_roundoff() > F64.unit_roundoff();
+        let rounding =
+            if narrow && value.is_finite() { arithmetic.unit_roundoff() * value.abs() } else { 0.0 };
         Tracked::new(Real::from(value), rounding, arithmetic)
     }
 
     /// The result of an operation: `propagated` error, and one rounding to nearest,
-    /// which costs u·|result|, or half the smallest subnormal where the result underflows.
+    /// which costs u·|result|, or half the smallest subnormal where the result
+    /// underflows, or everything where it overflows.
     fn rounded(value: Real, propagated: f64, arithmetic: Format) -> Self {
         let mut result = Tracked::new(value, propagated, arithmetic);
         if result.approximate != 0.0 && result.approximate.is_finite() {
             result.error += arithmetic.unit_roundoff() * result.approximate.abs() + arithmetic.min_positive();
+            if result.magnitude() > arithmetic.max_finite() {
+                result.error = f64::INFINITY;
+            }
         }
         result
     }
@@ -105,6 +97,20 @@ impl Tracked {
     /// The largest magnitude that an engine may hold for this value.
     pub fn magnitude(&self) -> f64 {
         self.approximate.abs() + self.error
+    }
+
+    /// The same value, with which the engine goes on in another arithmetic.
+    pub fn computed_in(self, arithmetic: Format) -> Tracked {
+        Tracked { arithmetic, ..self }
+    }
+
+    /// The same value in which an engine may have made a further error. An infinity
+    /// stays what it is: nothing is relative to its size.
+    pub fn widened(self, error: f64) -> Tracked {
+        if !self.value.is_finite() {
+            return self;
+        }
+        Tracked::new(self.value, self.error + error, self.arithmetic)
     }
 
     /// √x. The engine takes the root of something in x ± error, so the bound is
@@ -120,9 +126,12 @@ impl Tracked {
     /// The same value after the engine has put it into `format`: one more
     /// rounding of the engine's number, while the truth is not rounded.
     pub fn kept_in(self, format: Format) -> Tracked {
-        let rounding = format.unit_roundoff() * self.magnitude() + format.min_positive();
-        let error = if self.approximate == 0.0 && self.error == 0.0 { 0.0 } else { self.error + rounding };
-        Tracked::new(self.value, error, self.arithmetic)
+        let magnitude = self.magnitude();
+        match magnitude {
+            0.0 => self,
+            _ if magnitude > format.max_finite() => self.widened(f64::INFINITY),
+            _ => self.widened(format.unit_roundoff() * magnitude + format.min_positive()),
+        }
     }
 
     /// What the engine answers in a dtype, and what the next step starts from:
@@ -131,9 +140,23 @@ impl Tracked {
     pub fn stored(&self, format: Format) -> Tracked {
         let rounded = format.round(&self.value);
         let unmoved = self.error == 0.0 && Real::from(rounded) == self.value;
-        let error = if unmoved { 0.0 } else { self.error + format.ulp(self.magnitude()) };
-        let error = if rounded.is_finite() { error } else { 0.0 };
+        let error = match self.error {
+            f64::INFINITY => f64::INFINITY,
+            _ if unmoved || !rounded.is_finite() => 0.0,
+            error => error + format.ulp(self.magnitude()),
+        };
         Tracked { value: Real::from(rounded), error, approximate: rounded, arithmetic: self.arithmetic }
+    }
+}
+
+/// How far a factor carries the other factor's error. An infinity times a number
+/// that is off by a little is the same infinity.
+fn carried(factor: f64, error: f64) -> f64 {
+    match error {
+        0.0 => 0.0,
+        f64::INFINITY => f64::INFINITY,
+        _ if factor.is_infinite() => 0.0,
+        _ => factor.abs() * error,
     }
 }
 
@@ -155,9 +178,9 @@ impl Mul for &Tracked {
     type Output = Tracked;
     /// (a ± α)(b ± β) = ab ± (|a|β + |b|α + αβ).
     fn mul(self, other: &Tracked) -> Tracked {
-        let propagated = self.approximate.abs() * other.error
-            + other.approximate.abs() * self.error
-            + self.error * other.error;
+        let propagated = carried(self.approximate, other.error)
+            + carried(other.approximate, self.error)
+            + carried(self.error, other.error);
         Tracked::rounded(&self.value * &other.value, propagated, self.arithmetic)
     }
 }
@@ -169,7 +192,7 @@ impl Div for &Tracked {
         let quotient = &self.value / &other.value;
         let size = F64.round(&quotient).abs();
         let room = other.approximate.abs() - other.error;
-        let numerator = self.error + size * other.error;
+        let numerator = self.error + carried(size, other.error);
         let propagated = match room {
             _ if numerator == 0.0 => 0.0,
             room if room > 0.0 => numerator / room,
@@ -179,21 +202,31 @@ impl Div for &Tracked {
     }
 }
 
-/// Σ terms: every term's error, and the summation's own (see [`chain`]).
-pub fn sum<'a>(terms: impl Iterator<Item = &'a Tracked>, arithmetic: Format) -> Tracked {
+/// Σ counts·terms, where each term occurs so many times: every term's error, and
+/// the summation's own (see [`chain`]). The order is not known, so that nothing is
+/// promised where the terms' magnitudes overflow together, or where one is infinite.
+pub fn sum<'a>(
+    terms: impl IntoIterator<Item = &'a Tracked>,
+    counts: &[usize],
+    arithmetic: Format,
+) -> Tracked {
     let (mut total, mut errors, mut sizes, mut n) = (Real::zero(), 0.0, 0.0, 0usize);
-    for term in terms {
-        total = &total + &term.value;
-        errors += term.error;
-        sizes += term.magnitude();
-        n += 1;
+    for (term, &count) in terms.into_iter().zip(counts) {
+        let repeated = if count == 1 { term.value.clone() } else { &term.value * &Real::whole(count) };
+        total = &total + &repeated;
+        errors += term.error * count as f64;
+        sizes += term.magnitude() * count as f64;
+        n += count;
     }
-    Tracked::new(total, errors + chain(n) * arithmetic.unit_roundoff() * sizes, arithmetic)
+    let own = chain(n) * arithmetic.unit_roundoff() * sizes;
+    let overflows = n > 1 && sizes > arithmetic.max_finite();
+    Tracked::new(total, if overflows { f64::INFINITY } else { errors + own }, arithmetic)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::truth::format::F32;
 
     fn single(value: f64) -> Tracked {
         Tracked::exact(value, F32)
@@ -222,7 +255,7 @@ mod tests {
     fn recursion_in_f32_stays_inside_the_bound_of_a_short_sum() {
         let values: Vec<f32> = (0..200).map(|i| 100.0 + 0.37 * (i % 7) as f32).collect();
         let terms: Vec<Tracked> = values.iter().map(|&v| single(f64::from(v))).collect();
-        let tracked = sum(terms.iter(), F32);
+        let tracked = sum(&terms, &vec![1; terms.len()], F32);
         let got = values.iter().fold(0f32, |total, v| total + v);
         let error = F64.round(&(&Real::from(f64::from(got)) - &tracked.value)).abs();
         assert!(error > 0.0 && error <= tracked.error);

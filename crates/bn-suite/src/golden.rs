@@ -63,4 +63,8 @@ pub struct Dispute {
     pub fields: Vec<Field>,
     /// What it does, and why the truth stands all the same.
     pub note: String,
+    /// Whether it depends on the numbers if the fault shows: then the case may pass
+    /// as well, and only of all the cases that share the note one has to fail.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sporadic: bool,
 }

@@ -256,14 +256,19 @@ fn a_panic_is_a_failure_of_its_case() {
     assert_eq!(report.failures()[0].fault.to_string(), "crashed: index out of bounds, say");
 }
 
+fn dispute(fields: &[Field]) -> Dispute {
+    Dispute {
+        engine: "replaying".into(),
+        fields: fields.to_vec(),
+        note: "it drops a term".into(),
+        sporadic: false,
+    }
+}
+
 #[test]
 fn a_dispute_excuses_one_engine_until_it_is_not_needed() {
     let mut golden = golden();
-    golden.disputed = Some(Dispute {
-        engine: "replaying".into(),
-        fields: vec![Field::Output],
-        note: "it drops a term".into(),
-    });
+    golden.disputed = Some(dispute(&[Field::Output]));
     let mut wrong = right(&golden);
     array(&mut wrong, 0, Field::Output).data[0] = 7.0;
     let verdict =
@@ -279,18 +284,27 @@ fn a_dispute_excuses_one_engine_until_it_is_not_needed() {
 }
 
 #[test]
+fn a_sporadic_dispute_may_pass_and_excuses_no_more_than_another() {
+    let mut golden = golden();
+    golden.disputed = Some(Dispute { sporadic: true, ..dispute(&[Field::Output]) });
+    let verdict = |answer: &Answer| judge(&golden, &about(), answer);
+    assert!(matches!(verdict(&Ok(right(&golden))), Verdict::Passed { .. }));
+    let mut wrong = right(&golden);
+    array(&mut wrong, 0, Field::Output).data[0] = 7.0;
+    assert!(matches!(verdict(&Ok(wrong.clone())), Verdict::Disputed { .. }));
+    array(&mut wrong, 0, Field::RunningMean).data[0] = 7.0;
+    assert!(matches!(verdict(&Ok(wrong)), Verdict::Failed { .. }));
+}
+
+#[test]
 fn a_dispute_without_arrays_is_about_an_error_that_the_engine_raises() {
     let mut golden = golden();
     let raised = Err(EngineError::Failed("undefined tensor".into()));
     let crash = Err(EngineError::Crashed("signal 11".into()));
     let verdict = |golden: &Golden, answer: &Answer| judge(golden, &about(), answer);
-    golden.disputed = Some(Dispute {
-        engine: "replaying".into(),
-        fields: vec![Field::Output],
-        note: "it drops a term".into(),
-    });
+    golden.disputed = Some(dispute(&[Field::Output]));
     assert!(matches!(verdict(&golden, &raised), Verdict::Failed { .. }));
-    golden.disputed = Some(Dispute { engine: "replaying".into(), fields: vec![], note: "it raises".into() });
+    golden.disputed = Some(dispute(&[]));
     assert!(matches!(verdict(&golden, &raised), Verdict::Disputed { .. }));
     assert!(matches!(verdict(&golden, &crash), Verdict::Failed { .. }), "a crash is never excused");
     let mut wrong = right(&golden);

@@ -346,9 +346,21 @@ impl Script {
     /// Marks what libtorch is known to get wrong here, and why the truth stands.
     /// `fields` are the arrays at fault; none where it raises an error.
     pub(super) fn disputed_by_libtorch(mut self, fields: &[Field], note: &str) -> Self {
-        self.disputed =
-            Some(Dispute { engine: "libtorch".into(), fields: fields.to_vec(), note: note.into() });
+        self.disputed = Some(Dispute {
+            engine: "libtorch".into(),
+            fields: fields.to_vec(),
+            note: note.into(),
+            sporadic: false,
+        });
         self
+    }
+
+    /// As [`Script::disputed_by_libtorch`], where it depends on the numbers if the
+    /// fault shows.
+    pub(super) fn sometimes_disputed_by_libtorch(self, fields: &[Field], note: &str) -> Self {
+        let mut script = self.disputed_by_libtorch(fields, note);
+        script.disputed = script.disputed.map(|dispute| Dispute { sporadic: true, ..dispute });
+        script
     }
 
     /// A case that is written to the fixtures.

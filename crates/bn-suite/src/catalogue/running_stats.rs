@@ -167,6 +167,7 @@ fn update() -> Vec<Entry> {
             "A variance of 1e-8 is stored as such, not as eps nor as 0.",
         )
         .momentum(1.0)
+        .buffers(&[0.0, 0.0], &[2f64.powi(-27), 2f64.powi(-26)])
         .fill(Fill::Normal { mean: 0.0, deviation: 1.0 / 8192.0 })
         .train()
         .eval()

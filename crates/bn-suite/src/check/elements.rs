@@ -30,18 +30,34 @@ impl Difference {
         }
     }
 
-    /// |got − expected| / allowance, where 0/0 is 0.
+    /// |got − expected| / allowance, where 0/0 is 0, and where an element of which
+    /// nothing is promised has 0 while it is right.
     pub fn ratio(&self) -> f64 {
         match self.distance() {
             0.0 => 0.0,
+            _ if self.is_unpromised() => {
+                if self.is_right() {
+                    0.0
+                } else {
+                    f64::INFINITY
+                }
+            }
             distance => distance / self.allowance,
         }
     }
 
     /// Whether the element is within its allowance. Compared as a difference and
-    /// not as a ratio, whose division could round to 1.
+    /// not as a ratio, whose division could round to 1. An infinite allowance
+    /// promises one thing only: that NaN or an infinity comes out as one of them.
     pub fn is_right(&self) -> bool {
-        self.distance() <= self.allowance
+        match self.is_unpromised() {
+            true => self.expected.is_finite() || !self.got.is_finite(),
+            false => self.distance() <= self.allowance,
+        }
+    }
+
+    fn is_unpromised(&self) -> bool {
+        self.allowance == f64::INFINITY
     }
 }
 
@@ -119,6 +135,21 @@ mod tests {
         assert!(difference(-inf, -inf, 0.0).is_right());
         for (got, expected) in [(inf, -inf), (-inf, inf), (f64::MAX, inf), (inf, f64::MAX)] {
             assert!(!difference(got, expected, 1e300).is_right(), "{got} for {expected}");
+        }
+    }
+
+    /// Nothing is promised of the value, but that an infinity or NaN stays one of them.
+    #[test]
+    fn an_infinite_allowance_promises_nothing_of_a_finite_value() {
+        let (nan, inf) = (f64::NAN, f64::INFINITY);
+        for got in [0.0, -1e300, nan, -inf] {
+            assert!(difference(got, 1.0, inf).is_right(), "{got}");
+            assert_eq!(difference(got, 1.0, inf).ratio(), 0.0, "{got}");
+        }
+        for expected in [inf, nan] {
+            assert!([inf, -inf, nan].iter().all(|&got| difference(got, expected, inf).is_right()));
+            assert!(!difference(1e300, expected, inf).is_right());
+            assert_eq!(difference(1e300, expected, inf).ratio(), inf);
         }
     }
 

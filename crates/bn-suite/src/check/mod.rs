@@ -165,14 +165,14 @@ pub fn judge(golden: &Golden, about: &About, answer: &Result<Vec<Outcome>, Engin
     let Judge { failures, worst } = judge;
     let dispute = golden.disputed.as_ref().filter(|dispute| dispute.engine == about.name);
     match dispute {
-        Some(dispute) if failures.is_empty() => {
+        Some(dispute) if failures.is_empty() && !dispute.sporadic => {
             let fault = Fault::DisputeNotNeeded { note: dispute.note.clone() };
             Verdict::Failed { failures: vec![Failure { step: None, fault }], worst }
         }
+        _ if failures.is_empty() => Verdict::Passed { worst },
         Some(dispute) if failures.iter().all(|failure| covers(dispute, &failure.fault)) => {
             Verdict::Disputed { note: dispute.note.clone(), failures }
         }
-        _ if failures.is_empty() => Verdict::Passed { worst },
         _ => Verdict::Failed { failures, worst },
     }
 }

@@ -4,9 +4,11 @@
 //! training: gi = w/σ·(g − gb/n − x̂·gw/n), because μ and σ depend on x;
 //! evaluation: gi = w/σ·g, because they do not.
 
-use super::forward::Normalised;
+use super::channels::Channel;
+use super::forward::{self, Normalised};
 use crate::allowance::{Tracked, sum};
 use crate::case::Mode;
+use crate::model::Precision;
 
 /// The gradients of one channel.
 pub(super) struct Gradients {
@@ -18,22 +20,23 @@ pub(super) struct Gradients {
 /// The gradients that belong to `normalised`, for which `statistics` says
 /// whether the batch's own statistics were used.
 pub(super) fn backward(
-    grad_output: &[f64],
+    channel: &Channel,
     normalised: &Normalised,
     weight: Option<&Tracked>,
     statistics: Mode,
 ) -> Gradients {
-    let arithmetic = normalised.deviation.arithmetic();
-    let g: Vec<Tracked> = grad_output.iter().map(|&g| Tracked::exact(g, arithmetic)).collect();
+    let Precision { elements, sums, .. } = normalised.precision;
+    let g: Vec<Tracked> = channel.grad_output.iter().map(|&g| Tracked::exact(g, elements)).collect();
     let products: Vec<Tracked> = g.iter().zip(&normalised.values).map(|(g, x_hat)| g * x_hat).collect();
-    let grad_bias = sum(g.iter(), arithmetic);
-    let grad_weight = sum(products.iter(), arithmetic);
-    let weight = weight.cloned().unwrap_or_else(|| Tracked::exact(1.0, arithmetic));
+    let grad_bias = sum(&g, &channel.counts, sums);
+    let folded = forward::folded_dot(channel, normalised);
+    let grad_weight = sum(&products, &channel.counts, sums).widened(folded);
+    let weight = weight.cloned().unwrap_or_else(|| Tracked::exact(1.0, elements));
     let scale = normalised.deviation.divide(&weight);
     let input = match statistics {
         Mode::Eval => g.iter().map(|g| g * &scale).collect(),
         Mode::Train => {
-            let n = Tracked::exact(g.len() as f64, arithmetic);
+            let n = Tracked::exact(channel.n() as f64, sums);
             let (mean_g, mean_gx) = (&grad_bias / &n, &grad_weight / &n);
             g.iter()
                 .zip(&normalised.values)

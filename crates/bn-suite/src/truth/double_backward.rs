@@ -14,19 +14,11 @@
 //! Evaluation. gi = w·s·g with s constant:
 //!   ∂S/∂g = w·s·u + v·x̂ + t,  ∂S/∂w = s·Σu·g,  ∂S/∂x = s·v·g
 
+use super::channels::Channel;
 use super::forward::Normalised;
 use crate::allowance::{Tracked, sum};
 use crate::case::Mode;
-
-/// The cotangents of one channel.
-pub(super) struct Cotangents<'a> {
-    /// u; all zero when not given.
-    pub input: &'a [f64],
-    /// v.
-    pub weight: f64,
-    /// t.
-    pub bias: f64,
-}
+use crate::model::Precision;
 
 /// The second gradients of one channel.
 pub(super) struct SecondGradients {
@@ -35,29 +27,30 @@ pub(super) struct SecondGradients {
     pub weight: Tracked,
 }
 
-/// The second gradients that belong to `normalised` and `grad_output`.
+/// The second gradients that belong to `normalised`, under u beside the channel's
+/// values and `v`, `t`.
 pub(super) fn double_backward(
-    cotangents: &Cotangents,
-    grad_output: &[f64],
+    channel: &Channel,
+    (v, t): (f64, f64),
     normalised: &Normalised,
     weight: Option<&Tracked>,
     statistics: Mode,
 ) -> SecondGradients {
-    let arithmetic = normalised.deviation.arithmetic();
-    let exact = |value: f64| Tracked::exact(value, arithmetic);
-    if grad_output.is_empty() {
+    let Precision { elements, sums, .. } = normalised.precision;
+    let exact = |value: f64| Tracked::exact(value, elements);
+    if channel.n() == 0 {
         // An empty batch: empty sums, not their quotients by 0.
         return SecondGradients { grad_output: vec![], input: vec![], weight: exact(0.0) };
     }
-    let g: Vec<Tracked> = grad_output.iter().map(|&g| exact(g)).collect();
-    let u: Vec<Tracked> = cotangents.input.iter().map(|&u| exact(u)).collect();
-    let (v, t) = (exact(cotangents.weight), exact(cotangents.bias));
+    let g: Vec<Tracked> = channel.grad_output.iter().map(|&g| exact(g)).collect();
+    let u: Vec<Tracked> = channel.cotangent.iter().map(|&u| exact(u)).collect();
+    let (v, t) = (exact(v), exact(t));
     let x_hat = &normalised.values;
     let s = normalised.deviation.divide(&exact(1.0));
     let ws = normalised.deviation.divide(&weight.cloned().unwrap_or_else(|| exact(1.0)));
     let dot = |a: &[Tracked], b: &[Tracked]| -> Tracked {
         let products: Vec<Tracked> = a.iter().zip(b).map(|(a, b)| a * b).collect();
-        sum(products.iter(), arithmetic)
+        sum(&products, &channel.counts, sums)
     };
     let affine_part = |x_hat: &Tracked| &(&v * x_hat) + &t;
 
@@ -70,8 +63,8 @@ pub(super) fn double_backward(
         };
     }
 
-    let n = exact(g.len() as f64);
-    let mean = |values: &[Tracked]| &sum(values.iter(), arithmetic) / &n;
+    let n = Tracked::exact(channel.n() as f64, sums);
+    let mean = |values: &[Tracked]| &sum(values, &channel.counts, sums) / &n;
     let mean_dot = |a: &[Tracked], b: &[Tracked]| &dot(a, b) / &n;
     let (mean_u, mean_g) = (mean(&u), mean(&g));
     let (a, b) = (mean_dot(&u, x_hat), mean_dot(&g, x_hat));

@@ -5,6 +5,7 @@
 
 use crate::allowance::Tracked;
 use crate::case::{Fold, FoldInto};
+use crate::model::Precision;
 use crate::outcome::RefusalKind;
 
 /// For each element of the weight, in logical order, its output channel.
@@ -36,25 +37,30 @@ pub(super) fn out_features(fold: &Fold) -> usize {
 }
 
 /// s, running mean and bias of one channel.
-pub(super) struct Channel {
+pub(super) struct Folded {
     pub scale: Tracked,
     pub mean: Tracked,
     pub bias: Option<Tracked>,
 }
 
 /// W′.
-pub(super) fn fold_weight(fold: &Fold, owners: &[usize], channels: &[Channel]) -> Vec<Tracked> {
+pub(super) fn fold_weight(fold: &Fold, owners: &[usize], channels: &[Folded]) -> Vec<Tracked> {
     let pairs = fold.weight.data.iter().zip(owners);
     pairs.map(|(&w, &c)| &Tracked::exact(w, channels[c].scale.arithmetic) * &channels[c].scale).collect()
 }
 
-/// b′; a map without bias counts as one with bias 0.
-pub(super) fn fold_bias(fold: &Fold, channels: &[Channel]) -> Vec<Tracked> {
+/// b′ = (b − μ)·s + bias, or b·s + (bias − μ·s), which rounds the products; a map
+/// without bias counts as one with bias 0.
+pub(super) fn fold_bias(fold: &Fold, channels: &[Folded], precision: Precision) -> Vec<Tracked> {
     let before = |c: usize| fold.bias.as_ref().map_or(0.0, |bias| bias.data[c]);
-    let after = |(c, channel): (usize, &Channel)| {
+    let after = |(c, channel): (usize, &Folded)| {
         let before = Tracked::exact(before(c), channel.scale.arithmetic);
         let shifted = &(&before - &channel.mean) * &channel.scale;
-        channel.bias.as_ref().map_or_else(|| shifted.clone(), |bias| &shifted + bias)
+        let whole = channel.bias.as_ref().map_or_else(|| shifted.clone(), |bias| &shifted + bias);
+        let products = (before.magnitude() + 2.0 * channel.mean.magnitude()) * channel.scale.magnitude();
+        let shift = channel.bias.as_ref().map_or(0.0, Tracked::magnitude);
+        let rounding = precision.elements.unit_roundoff() * (products + shift);
+        if precision.folded { whole.widened(rounding) } else { whole }
     };
     channels.iter().enumerate().map(after).collect()
 }

@@ -27,6 +27,12 @@ pub const BF16: Format = Format { precision: 8, min_exponent: -126, max_exponent
 pub const F32: Format = Format { precision: 24, min_exponent: -126, max_exponent: 127 };
 /// IEEE binary64.
 pub const F64: Format = Format { precision: 53, min_exponent: -1022, max_exponent: 1023 };
+/// binary64 whose exponent does not end: what a kernel has that scales its
+/// numbers by powers of two. For bounds, not for values.
+pub const EXTENDED: Format = Format { precision: 53, min_exponent: -16382, max_exponent: 16383 };
+/// An unevaluated sum of two binary64 numbers, without an end of the exponent.
+/// For bounds, not for values.
+pub const TWO_WORDS: Format = Format { precision: 106, min_exponent: -16382, max_exponent: 16383 };
 
 impl Format {
     /// The format of a floating-point dtype; `None` for integers and booleans.
@@ -55,7 +61,7 @@ impl Format {
         power_of_two(self.min_exponent)
     }
 
-    /// The largest finite value.
+    /// The largest finite value; infinite where an f64 cannot say it.
     pub fn max_finite(self) -> f64 {
         (2.0 - 2.0 * self.unit_roundoff()) * power_of_two(self.max_exponent)
     }
@@ -149,10 +155,11 @@ fn compose(integer: u64, exponent: i64) -> f64 {
 
 /// 2^exponent, exactly, for every f64 power of two, the subnormal ones included.
 fn power_of_two(exponent: i64) -> f64 {
-    if exponent >= -1022 {
-        f64::from_bits(((exponent + 1023) as u64) << 52)
-    } else {
-        f64::from_bits(1 << (exponent + 1074))
+    match exponent {
+        1024.. => f64::INFINITY,
+        -1022.. => f64::from_bits(((exponent + 1023) as u64) << 52),
+        -1074.. => f64::from_bits(1 << (exponent + 1074)),
+        _ => 0.0,
     }
 }
 

@@ -6,8 +6,9 @@
 //! statistics. The quotient by σ, rather than a product with 1/σ, keeps exact
 //! what is exact, so that a tie of the final rounding is seen as one.
 
-use super::format::Format;
-use crate::allowance::{Precision, Tracked, sum};
+use super::channels::Channel;
+use crate::allowance::{Tracked, chain, sum};
+use crate::model::Precision;
 
 /// Mean and biased variance of one channel.
 #[derive(Clone, Debug)]
@@ -20,8 +21,12 @@ pub(super) struct Statistics {
 pub(super) struct Normalised {
     /// σ = √(v + eps).
     pub deviation: Deviation,
-    /// x̂.
+    /// x̂, of the distinct values.
     pub values: Vec<Tracked>,
+    /// |x| + |μ|, which rounding is relative to where x is scaled before μ is subtracted.
+    pub sizes: Vec<f64>,
+    /// In which arithmetic.
+    pub precision: Precision,
 }
 
 /// σ = √(v + eps), and what an engine may have made of 1/σ.
@@ -37,18 +42,22 @@ pub(super) struct Deviation {
 impl Deviation {
     /// From v (biased, or running) and eps, kept as an engine keeps it (or its inverse).
     pub fn new(var: &Tracked, eps: f64, precision: Precision) -> Self {
-        let arithmetic = precision.arithmetic;
-        let radicand = var + &Tracked::setting(eps, arithmetic);
+        let moments = precision.moments;
+        let radicand = &var.clone().computed_in(moments) + &Tracked::setting(eps, moments);
         let sigma = radicand.sqrt();
-        let inverse = &Tracked::exact(1.0, arithmetic).value / &sigma.value;
+        let inverse = &Tracked::exact(1.0, moments).value / &sigma.value;
+        if radicand.error == f64::INFINITY {
+            let inverse = Tracked::new(inverse, f64::INFINITY, moments);
+            return Deviation { sigma, inverse };
+        }
         // No engine's variance is negative, so that its radicand is at least eps, held in its arithmetic.
-        let least = (radicand.approximate - radicand.error).max(eps * (1.0 - arithmetic.unit_roundoff()));
+        let least = (radicand.approximate - radicand.error).max(eps * (1.0 - moments.unit_roundoff()));
         let most = radicand.approximate + radicand.error;
         let exact = 1.0 / radicand.approximate.sqrt();
         let from_var = (1.0 / least.sqrt() - exact).max(exact - 1.0 / most.sqrt());
-        // The root and the quotient are rounded.
-        let rounding = 2.0 * arithmetic.unit_roundoff() * (exact + from_var);
-        let inverse = Tracked::new(inverse, from_var + rounding, arithmetic).kept_in(precision.statistics);
+        // Root and quotient are rounded, or the last of Newton's steps to the inverse root is.
+        let rounding = 4.0 * moments.unit_roundoff() * (exact + from_var);
+        let inverse = Tracked::new(inverse, from_var + rounding, moments).kept_in(precision.statistics);
         Deviation { sigma, inverse }
     }
 
@@ -58,11 +67,6 @@ impl Deviation {
         let bound = a * &self.inverse;
         Tracked::new(&a.value / &self.sigma.value, bound.error, bound.arithmetic)
     }
-
-    /// The format in which the engine computes.
-    pub fn arithmetic(&self) -> Format {
-        self.inverse.arithmetic
-    }
 }
 
 /// μ = Σx/n and v = Σ(x − μ)²/n.
@@ -71,19 +75,19 @@ impl Deviation {
 /// the two-pass form that term cancels (Σ(x − μ) = 0): Welford's update and merged
 /// partial variances are right too, and in them it does not cancel (Chan, Golub,
 /// LeVeque 1983).
-pub(super) fn batch_statistics(values: &[f64], precision: Precision) -> Statistics {
-    let arithmetic = precision.arithmetic;
-    let exact: Vec<Tracked> = values.iter().map(|&x| Tracked::exact(x, arithmetic)).collect();
-    let n = Tracked::exact(values.len() as f64, arithmetic);
-    let mean = (&sum(exact.iter(), arithmetic) / &n).kept_in(precision.statistics);
+pub(super) fn batch_statistics(channel: &Channel, precision: Precision) -> Statistics {
+    let Precision { moments, sums, statistics, .. } = precision;
+    let exact: Vec<Tracked> = channel.input.iter().map(|&x| Tracked::exact(x, sums)).collect();
+    let n = Tracked::exact(channel.n() as f64, sums);
+    let mean = (&sum(&exact, &channel.counts, sums) / &n).kept_in(statistics);
     let squares: Vec<Tracked> = exact
-        .iter()
+        .into_iter()
         .map(|x| {
-            let distance = x - &mean;
+            let distance = &x.computed_in(moments) - &mean;
             &distance * &distance
         })
         .collect();
-    let var_biased = &sum(squares.iter(), arithmetic) / &n;
+    let var_biased = &sum(&squares, &channel.counts, sums).computed_in(moments) / &n;
     Statistics { mean, var_biased }
 }
 
@@ -94,11 +98,29 @@ pub(super) fn unbiased(var_biased: &Tracked, n: usize) -> Tracked {
 }
 
 /// x̂ = (x − μ)/σ with the running statistics.
-pub(super) fn normalise(values: &[f64], statistics: &Statistics, deviation: Deviation) -> Normalised {
-    let arithmetic = deviation.arithmetic();
-    let distance = |x: &f64| &Tracked::exact(*x, arithmetic) - &statistics.mean;
-    let values = values.iter().map(|x| deviation.divide(&distance(x))).collect();
-    Normalised { deviation, values }
+pub(super) fn normalise(
+    channel: &Channel,
+    statistics: &Statistics,
+    deviation: Deviation,
+    precision: Precision,
+) -> Normalised {
+    let Precision { elements, folded, .. } = precision;
+    let (mean, inverse) = (&statistics.mean, deviation.inverse.magnitude());
+    let kept = elements.unit_roundoff() + precision.statistics.unit_roundoff();
+    let size = |x: &f64| x.abs() + mean.magnitude();
+    let value = |x: &f64| {
+        let distance = &Tracked::exact(*x, elements) - mean;
+        // A mean in two words is subtracted in two operations.
+        let twice = elements.unit_roundoff() * distance.approximate.abs();
+        let x_hat =
+            deviation.divide(&if precision.keeps_more() { distance.widened(twice) } else { distance });
+        // Folded: x·(1/σ) − μ·(1/σ), with the product of the channel kept.
+        let product = elements.unit_roundoff() * mean.magnitude();
+        if folded { x_hat.widened(inverse * (kept * size(x) + product)) } else { x_hat }
+    };
+    let values = channel.input.iter().map(value).collect();
+    let sizes = channel.input.iter().map(size).collect();
+    Normalised { deviation, values, sizes, precision }
 }
 
 /// x̂ = (x − μ)/σ with the batch's own statistics.
@@ -106,52 +128,80 @@ pub(super) fn normalise(values: &[f64], statistics: &Statistics, deviation: Devi
 /// However badly mean and variance are known, an engine that normalises by its own
 /// ends with Σx̂² ≤ n, so that no |x̂| exceeds √n; nor does the true one. The error
 /// is therefore at most |x̂| + √n, with a little for the rounding of what Σx̂² ≤ n
-/// takes for granted: all that is left where the offset swamps the deviation.
-pub(super) fn normalise_by_own(values: &[f64], statistics: &Statistics, deviation: Deviation) -> Normalised {
-    let limit = (values.len() as f64).sqrt() * 1.01;
-    let mut normalised = normalise(values, statistics, deviation);
-    for x_hat in &mut normalised.values {
-        x_hat.error = x_hat.error.min(x_hat.approximate.abs() + limit);
+/// takes for granted: all that is left where the offset swamps the deviation. An
+/// engine whose statistics overflow is not bound by it.
+pub(super) fn normalise_by_own(
+    channel: &Channel,
+    statistics: &Statistics,
+    deviation: Deviation,
+    precision: Precision,
+) -> Normalised {
+    let mut normalised = normalise(channel, statistics, deviation, precision);
+    if statistics.mean.error.is_finite() && statistics.var_biased.error.is_finite() {
+        let limit = (channel.n() as f64).sqrt() * 1.01;
+        for x_hat in &mut normalised.values {
+            x_hat.error = x_hat.error.min(x_hat.approximate.abs() + limit);
+        }
     }
     normalised
 }
 
 /// y = w·x̂ + b, for an engine that computes it so, or folded as x·α + β with
-/// α = w/σ and β = b − μ·α. The folded form rounds xα, μα and β, whose sizes may
-/// exceed y's by far, and keeps α and β as it keeps other values of a channel, in
-/// the statistics format: (u + u_statistics)·(|xα| + |μα| + |b|) + u·|μα|.
+/// α = w/σ and β = b − μ·α. That the folded form rounds xα and μα is in the bound of
+/// x̂ already; it also keeps β, b in it, as it keeps other values of a channel.
 pub(super) fn affine(
-    values: &[f64],
-    statistics: &Statistics,
     normalised: &Normalised,
     weight: Option<&Tracked>,
     bias: Option<&Tracked>,
-    precision: Precision,
 ) -> Vec<Tracked> {
-    let scale = weight.map_or(1.0, Tracked::magnitude) * normalised.deviation.inverse.magnitude();
-    let shift = bias.map_or(0.0, Tracked::magnitude);
-    let product = statistics.mean.magnitude() * scale;
-    let unit = normalised.deviation.arithmetic().unit_roundoff();
-    let kept = unit + precision.statistics.unit_roundoff();
-    values
-        .iter()
-        .zip(&normalised.values)
-        .map(|(x, x_hat)| {
-            let scaled = weight.map_or_else(|| x_hat.clone(), |w| x_hat * w);
-            let y = bias.map_or_else(|| scaled.clone(), |b| &scaled + b);
-            let folding = kept * (x.abs() * scale + product + shift) + unit * product;
-            Tracked::new(y.value, y.error + folding, y.arithmetic)
-        })
-        .collect()
+    let Precision { elements, statistics, folded, .. } = normalised.precision;
+    let kept = elements.unit_roundoff() + statistics.unit_roundoff();
+    let shift = if folded { kept * bias.map_or(0.0, Tracked::magnitude) } else { 0.0 };
+    let affine = |x_hat: &Tracked| {
+        let scaled = weight.map_or_else(|| x_hat.clone(), |w| x_hat * w);
+        let y = bias.map_or_else(|| scaled.clone(), |b| &scaled + b);
+        y.widened(shift)
+    };
+    normalised.values.iter().map(affine).collect()
 }
 
-/// running ← (1 − m)·running + m·batch.
+/// running ← (1 − m)·running + m·batch, or running + m·(batch − running), which
+/// rounds a difference that may be larger than what comes out.
 ///
 /// The buffers are arrays of their own dtype, and an engine may update them by
 /// arithmetic of that dtype: both products are then rounded to it.
-pub(super) fn update_running(running: &Tracked, batch: &Tracked, momentum: f64, buffers: Format) -> Tracked {
-    let arithmetic = running.arithmetic;
-    let momentum = Tracked::setting(momentum, arithmetic);
-    let keep = &Tracked::exact(1.0, arithmetic) - &momentum;
-    &(&keep * running).kept_in(buffers) + &(&momentum * &batch.clone().kept_in(buffers)).kept_in(buffers)
+pub(super) fn update_running(
+    running: &Tracked,
+    batch: &Tracked,
+    momentum: f64,
+    precision: Precision,
+) -> Tracked {
+    let Precision { moments, statistics: buffers, .. } = precision;
+    let momentum = Tracked::setting(momentum, moments);
+    let keep = &Tracked::exact(1.0, moments) - &momentum;
+    let running = running.clone().computed_in(moments);
+    let batch = batch.clone().kept_in(buffers).computed_in(moments);
+    let blended = &(&keep * &running).kept_in(buffers) + &(&momentum * &batch).kept_in(buffers);
+    let step = &momentum * &(&batch - &running).kept_in(buffers);
+    let stepped = &running + &step.kept_in(buffers);
+    if !blended.value.is_finite() && stepped.approximate.to_bits() != blended.approximate.to_bits() {
+        // 0·∞ in the one form and not in the other: only that it is not finite is known.
+        return Tracked { error: f64::INFINITY, ..blended };
+    }
+    let error = blended.error.max(stepped.error);
+    Tracked { error, ..blended }
+}
+
+/// What summing g·x and subtracting μ·Σg costs above summing g·x̂, for an engine
+/// that differentiates the folded form: (chain + 2)·u·Σ|g|·(|x| + |μ|)/σ.
+pub(super) fn folded_dot(channel: &Channel, normalised: &Normalised) -> f64 {
+    let Precision { sums, folded, .. } = normalised.precision;
+    if !folded || channel.n() == 0 {
+        return 0.0;
+    }
+    let sizes = channel.grad_output.iter().zip(&normalised.sizes).zip(&channel.counts);
+    // Where g is 0, so is the product, however large x is.
+    let total: f64 =
+        sizes.map(|((g, size), &n)| if *g == 0.0 { 0.0 } else { g.abs() * size * n as f64 }).sum();
+    (chain(channel.n()) + 2.0) * sums.unit_roundoff() * total * normalised.deviation.inverse.magnitude()
 }

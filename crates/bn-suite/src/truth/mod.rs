@@ -22,14 +22,22 @@ use std::collections::BTreeMap;
 use crate::allowance::Tracked;
 use crate::case::{Case, Step};
 use crate::golden::{Expected, ExpectedField};
+use crate::model::{Grade, Model};
 use crate::outcome::Field;
 use crate::tensor::{DType, Layout, Tensor};
+use channels::{Channel, Extents};
 use format::Format;
 use module::Module;
 
-/// The true outcome of every step of the case, in order.
+/// The true outcome of every step of the case, in order, with the allowances of
+/// the grade *conforms*.
 pub fn solve(case: &Case) -> Vec<Expected> {
-    let mut module = Module::new(case);
+    solve_for(case, Grade::Conforms.model())
+}
+
+/// The same truth, with what an engine of this arithmetic may make of it.
+pub fn solve_for(case: &Case, model: Model) -> Vec<Expected> {
+    let mut module = Module::new(case, model);
     case.steps
         .iter()
         .map(|step| match step {
@@ -47,30 +55,36 @@ struct Fields(BTreeMap<Field, ExpectedField>);
 
 impl Fields {
     /// Adds an array: its values rounded to `dtype`, their errors as allowances.
-    fn put(&mut self, field: Field, dtype: DType, shape: &[usize], layout: Layout, values: &[Tracked]) {
-        let format = Format::of(dtype).expect("only floating-point arrays are answered");
-        let stored: Vec<Tracked> = values.iter().map(|value| value.stored(format)).collect();
-        self.put_stored(field, dtype, shape, layout, &stored);
-    }
-
-    /// Adds an array whose values are rounded already.
-    fn put_stored(
-        &mut self,
-        field: Field,
-        dtype: DType,
-        shape: &[usize],
-        layout: Layout,
-        stored: &[Tracked],
-    ) {
-        let data = stored.iter().map(|value| value.approximate).collect();
-        let value = Tensor { dtype, shape: shape.to_vec(), layout, data };
-        let allowance = stored.iter().map(|value| three_digits_up(value.error)).collect();
+    fn put(&mut self, field: Field, dtype: DType, shape: &[usize], values: &[Tracked]) {
+        let (data, allowance) = answers(dtype, values).into_iter().unzip();
+        let value = Tensor { dtype, shape: shape.to_vec(), layout: Layout::Contiguous, data };
         self.0.insert(field, ExpectedField { value, allowance });
     }
 
     fn put_vector(&mut self, field: Field, dtype: DType, values: &[Tracked]) {
-        self.put(field, dtype, &[values.len()], Layout::Contiguous, values);
+        self.put(field, dtype, &[values.len()], values);
     }
+
+    /// Adds an array of the input's shape, dtype and memory order, from what was
+    /// made of the distinct values of each channel.
+    fn put_like(&mut self, field: Field, input: &Tensor, channels: &[Channel], made: &[Vec<Tracked>]) {
+        let answers: Vec<_> = made.iter().map(|values| answers(input.dtype, values)).collect();
+        let joined = channels::join(Extents::of(&input.shape), channels, &answers);
+        let (data, allowance) = joined.into_iter().unzip();
+        let (dtype, shape, layout) = (input.dtype, input.shape.clone(), input.layout.clone());
+        let value = Tensor { dtype, shape, layout, data };
+        self.0.insert(field, ExpectedField { value, allowance });
+    }
+}
+
+/// The values in `dtype`, each with its allowance.
+fn answers(dtype: DType, values: &[Tracked]) -> Vec<(f64, f64)> {
+    let format = Format::of(dtype).expect("only floating-point arrays are answered");
+    let answer = |value: &Tracked| {
+        let stored = value.stored(format);
+        (stored.approximate, three_digits_up(stored.error))
+    };
+    values.iter().map(answer).collect()
 }
 
 /// The bound with three significant decimal digits, rounded up: short to read in

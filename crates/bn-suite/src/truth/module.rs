@@ -4,17 +4,18 @@
 use rayon::prelude::*;
 
 use super::backward::{self, Gradients};
-use super::channels::{self, Extents};
+use super::channels::{self, Channel, Extents};
 use super::checks::{Plan, check_cotangents};
 use super::double_backward::{self, SecondGradients};
-use super::fold::{self, Channel};
+use super::fold::{self, Folded};
 use super::forward::{self, Deviation, Normalised, Statistics};
 use super::{Fields, format::Format};
-use crate::allowance::{Precision, Tracked};
-use crate::case::{Case, Cotangents, Fold, Layer, Mode, OutputMask, Pass, Reset};
+use crate::allowance::Tracked;
+use crate::case::{Case, Fold, Layer, Mode, OutputMask, Pass, Reset};
 use crate::golden::Expected;
+use crate::model::{Model, Precision};
 use crate::outcome::{Field, RefusalKind};
-use crate::tensor::{DType, Layout, Tensor};
+use crate::tensor::{DType, Tensor};
 
 /// A parameter or buffer, as exact values with the error an engine may have in them.
 pub(super) struct Vector {
@@ -23,22 +24,23 @@ pub(super) struct Vector {
 }
 
 impl Vector {
-    fn new(tensor: &Tensor) -> Self {
-        let arithmetic = Precision::of(tensor.dtype).arithmetic;
+    fn new(tensor: &Tensor, model: Model) -> Self {
+        let arithmetic = model.precision(tensor.dtype, tensor.dtype).elements;
         let values = tensor.data.iter().map(|&value| Tracked::exact(value, arithmetic)).collect();
         Vector { dtype: tensor.dtype, values }
     }
 
     fn fill(&mut self, value: f64) {
-        let arithmetic = Precision::of(self.dtype).arithmetic;
-        self.values.fill(Tracked::exact(value, arithmetic));
+        for old in &mut self.values {
+            *old = Tracked::exact(value, old.arithmetic);
+        }
     }
 
     /// Moves towards new values, and rounds to the dtype.
-    fn update(&mut self, momentum: f64, batch: impl Iterator<Item = Tracked>) {
+    fn update(&mut self, momentum: f64, batch: impl Iterator<Item = Tracked>, precision: Precision) {
         let format = Format::of(self.dtype).expect("the mix of dtypes was checked");
         for (old, new) in self.values.iter_mut().zip(batch) {
-            *old = forward::update_running(old, &new, momentum, format).stored(format);
+            *old = forward::update_running(old, &new, momentum, precision).stored(format);
         }
     }
 }
@@ -46,6 +48,7 @@ impl Vector {
 /// The layer of a case, as it goes through the script.
 pub(super) struct Module<'a> {
     pub layer: &'a Layer,
+    model: Model,
     pub weight: Option<Vector>,
     pub bias: Option<Vector>,
     pub running_mean: Option<Vector>,
@@ -57,16 +60,17 @@ pub(super) struct Module<'a> {
 struct Forward {
     /// `Train` where the batch's statistics were used, `Eval` where the running ones were.
     source: Mode,
+    channels: Vec<Channel>,
     statistics: Vec<Statistics>,
     normalised: Vec<Normalised>,
-    output: Vec<Vec<Tracked>>,
 }
 
 impl<'a> Module<'a> {
-    pub fn new(case: &'a Case) -> Self {
-        let vector = |tensor: &Option<Tensor>| tensor.as_ref().map(Vector::new);
+    pub fn new(case: &'a Case, model: Model) -> Self {
+        let vector = |tensor: &Option<Tensor>| tensor.as_ref().map(|tensor| Vector::new(tensor, model));
         Module {
             layer: &case.layer,
+            model,
             weight: vector(&case.state.weight),
             bias: vector(&case.state.bias),
             running_mean: vector(&case.state.running_mean),
@@ -84,31 +88,32 @@ impl<'a> Module<'a> {
     }
 
     fn forward_and_backward(&mut self, pass: &Pass, fields: &mut Fields) -> Result<(), RefusalKind> {
-        let Forward { source, normalised, output, .. } = self.forward(pass.mode, &pass.input)?;
+        let plan = self.check(pass.mode, &pass.input.shape, pass.input.dtype)?;
         // PyTorch runs forward before it can refuse a backward, but a refused step answers no arrays.
-        check_cotangents(pass)?;
-        put_like(fields, Field::Output, &pass.input, output);
-        if let Some(grad_output) = &pass.grad_output {
-            let grads = self.backward(grad_output, &normalised, source);
-            self.put_gradients(pass, grads, fields);
-            if let Some(cotangents) = &pass.cotangents {
-                let seconds = self.double_backward(cotangents, grad_output, &normalised, source);
-                self.put_second_gradients(pass, seconds, fields);
+        let asked = check_cotangents(pass);
+        let grad_output = pass.grad_output.as_ref().filter(|_| asked.is_ok());
+        let cotangents = pass.cotangents.as_ref().filter(|_| asked.is_ok());
+        let u = cotangents.and_then(|cotangents| cotangents.grad_input.as_ref());
+        let channels = channels::split(&pass.input, grad_output, u);
+        let forward = self.forward(&plan, channels, &pass.input);
+        asked?;
+        fields.put_like(Field::Output, &pass.input, &forward.channels, &self.affine(&forward.normalised));
+        if pass.grad_output.is_some() {
+            self.put_gradients(pass, &forward, fields);
+            if pass.cotangents.is_some() {
+                self.put_second_gradients(pass, &forward, fields);
             }
         }
         Ok(())
     }
 
-    /// The checks, the statistics, the update of the buffers, and the output.
-    fn forward(&mut self, mode: Mode, input: &Tensor) -> Result<Forward, RefusalKind> {
-        let plan = self.check(mode, &input.shape, input.dtype)?;
+    /// The statistics, the update of the buffers, and x̂.
+    fn forward(&mut self, plan: &Plan, channels: Vec<Channel>, input: &Tensor) -> Forward {
         let precision = self.precision(input.dtype);
-        let values = channels::split(input);
-        let statistics = self.statistics(&plan, &values, precision);
-        self.update(&plan, &statistics, Extents::of(&input.shape).per_channel());
-        let normalised = self.normalise(plan.statistics, &values, &statistics, precision);
-        let output = self.affine(&values, &statistics, &normalised, precision);
-        Ok(Forward { source: plan.statistics, statistics, normalised, output })
+        let statistics = self.statistics(plan, &channels, precision);
+        self.update(plan, &statistics, Extents::of(&input.shape).per_channel(), precision);
+        let normalised = self.normalise(plan.statistics, &channels, &statistics, precision);
+        Forward { source: plan.statistics, channels, statistics, normalised }
     }
 
     pub fn vectors(&self) -> impl Iterator<Item = &Vector> {
@@ -121,21 +126,21 @@ impl<'a> Module<'a> {
     }
 
     fn precision(&self, input: DType) -> Precision {
-        Precision::of(self.parameter_dtype(input))
+        self.model.precision(input, self.parameter_dtype(input))
     }
 
-    fn statistics(&self, plan: &Plan, values: &[Vec<f64>], precision: Precision) -> Vec<Statistics> {
+    fn statistics(&self, plan: &Plan, channels: &[Channel], precision: Precision) -> Vec<Statistics> {
         match (plan.statistics, &self.running_mean, &self.running_var) {
             (Mode::Eval, Some(mean), Some(var)) => {
                 let pairs = mean.values.iter().zip(&var.values);
                 pairs.map(|(mean, var)| Statistics { mean: mean.clone(), var_biased: var.clone() }).collect()
             }
-            _ => values.par_iter().map(|x| forward::batch_statistics(x, precision)).collect(),
+            _ => channels.par_iter().map(|x| forward::batch_statistics(x, precision)).collect(),
         }
     }
 
     /// An empty batch leaves the running statistics as they are.
-    fn update(&mut self, plan: &Plan, batch: &[Statistics], n: usize) {
+    fn update(&mut self, plan: &Plan, batch: &[Statistics], n: usize, precision: Precision) {
         let (Some(momentum), Some(mean), Some(var)) =
             (plan.update, &mut self.running_mean, &mut self.running_var)
         else {
@@ -144,14 +149,14 @@ impl<'a> Module<'a> {
         if n == 0 {
             return;
         }
-        mean.update(momentum, batch.iter().map(|new| new.mean.clone()));
-        var.update(momentum, batch.iter().map(|new| forward::unbiased(&new.var_biased, n)));
+        mean.update(momentum, batch.iter().map(|new| new.mean.clone()), precision);
+        var.update(momentum, batch.iter().map(|new| forward::unbiased(&new.var_biased, n)), precision);
     }
 
     fn normalise(
         &self,
         source: Mode,
-        values: &[Vec<f64>],
+        channels: &[Channel],
         statistics: &[Statistics],
         precision: Precision,
     ) -> Vec<Normalised> {
@@ -159,58 +164,23 @@ impl<'a> Module<'a> {
             Mode::Train => forward::normalise_by_own,
             Mode::Eval => forward::normalise,
         };
-        let channel = |(x, statistics): (&Vec<f64>, &Statistics)| {
+        let channel = |(x, statistics): (&Channel, &Statistics)| {
             let deviation = Deviation::new(&statistics.var_biased, self.layer.eps, precision);
-            normalise(x, statistics, deviation)
+            normalise(x, statistics, deviation, precision)
         };
-        values.par_iter().zip(statistics).map(channel).collect()
+        channels.par_iter().zip(statistics).map(channel).collect()
     }
 
-    fn affine(
-        &self,
-        values: &[Vec<f64>],
-        statistics: &[Statistics],
-        normalised: &[Normalised],
-        precision: Precision,
-    ) -> Vec<Vec<Tracked>> {
-        let channel = |c: usize| {
-            let (weight, bias) = (at(&self.weight, c), at(&self.bias, c));
-            forward::affine(&values[c], &statistics[c], &normalised[c], weight, bias, precision)
-        };
-        (0..values.len()).into_par_iter().map(channel).collect()
+    fn affine(&self, normalised: &[Normalised]) -> Vec<Vec<Tracked>> {
+        let channel = |c: usize| forward::affine(&normalised[c], at(&self.weight, c), at(&self.bias, c));
+        (0..normalised.len()).into_par_iter().map(channel).collect()
     }
 
-    fn backward(&self, grad_output: &Tensor, normalised: &[Normalised], statistics: Mode) -> Vec<Gradients> {
-        let grads = channels::split(grad_output);
+    fn put_gradients(&self, pass: &Pass, forward: &Forward, fields: &mut Fields) {
+        let Forward { source, channels, normalised, .. } = forward;
         let channel =
-            |c: usize| backward::backward(&grads[c], &normalised[c], at(&self.weight, c), statistics);
-        (0..grads.len()).into_par_iter().map(channel).collect()
-    }
-
-    fn double_backward(
-        &self,
-        given: &Cotangents,
-        grad_output: &Tensor,
-        normalised: &[Normalised],
-        statistics: Mode,
-    ) -> Vec<SecondGradients> {
-        let grads = channels::split(grad_output);
-        // What is not given counts as 0, and so does what the layer has no parameter for.
-        let zeros = || grads.iter().map(|grad| vec![0.0; grad.len()]).collect();
-        let inputs = given.grad_input.as_ref().map_or_else(zeros, channels::split);
-        let weights = given.grad_weight.as_ref().filter(|_| self.weight.is_some());
-        let biases = given.grad_bias.as_ref().filter(|_| self.bias.is_some());
-        let channel = |c: usize| {
-            let scalar = |tensor: Option<&Tensor>| tensor.map_or(0.0, |tensor| tensor.data[c]);
-            let (weight, bias) = (scalar(weights), scalar(biases));
-            let cotangents = double_backward::Cotangents { input: &inputs[c], weight, bias };
-            let weight = at(&self.weight, c);
-            double_backward::double_backward(&cotangents, &grads[c], &normalised[c], weight, statistics)
-        };
-        (0..grads.len()).into_par_iter().map(channel).collect()
-    }
-
-    fn put_gradients(&self, pass: &Pass, grads: Vec<Gradients>, fields: &mut Fields) {
+            |c: usize| backward::backward(&channels[c], &normalised[c], at(&self.weight, c), *source);
+        let grads: Vec<Gradients> = (0..channels.len()).into_par_iter().map(channel).collect();
         let mask = pass.output_mask.unwrap_or(OutputMask { input: true, weight: true, bias: true });
         let vector =
             |value: fn(&Gradients) -> &Tracked| grads.iter().map(|g| value(g).clone()).collect::<Vec<_>>();
@@ -221,19 +191,37 @@ impl<'a> Module<'a> {
             fields.put_vector(Field::GradBias, bias.dtype, &vector(|g| &g.bias));
         }
         if mask.input {
-            put_like(fields, Field::GradInput, &pass.input, grads.into_iter().map(|g| g.input).collect());
+            let inputs: Vec<_> = grads.into_iter().map(|g| g.input).collect();
+            fields.put_like(Field::GradInput, &pass.input, channels, &inputs);
         }
     }
 
-    fn put_second_gradients(&self, pass: &Pass, seconds: Vec<SecondGradients>, fields: &mut Fields) {
+    fn put_second_gradients(&self, pass: &Pass, forward: &Forward, fields: &mut Fields) {
+        let Forward { source, channels, normalised, .. } = forward;
+        let given = pass.cotangents.clone().unwrap_or_default();
+        // What is not given counts as 0, and so does what the layer has no parameter for.
+        let weights = given.grad_weight.as_ref().filter(|_| self.weight.is_some());
+        let biases = given.grad_bias.as_ref().filter(|_| self.bias.is_some());
+        let scalar = |tensor: Option<&Tensor>, c: usize| tensor.map_or(0.0, |tensor| tensor.data[c]);
+        let channel = |c: usize| {
+            let given = (scalar(weights, c), scalar(biases, c));
+            double_backward::double_backward(
+                &channels[c],
+                given,
+                &normalised[c],
+                at(&self.weight, c),
+                *source,
+            )
+        };
+        let seconds: Vec<SecondGradients> = (0..channels.len()).into_par_iter().map(channel).collect();
         let (mut grad_outputs, mut inputs, mut weights) = (vec![], vec![], vec![]);
         for second in seconds {
             grad_outputs.push(second.grad_output);
             inputs.push(second.input);
             weights.push(second.weight);
         }
-        put_like(fields, Field::SecondGradOutput, &pass.input, grad_outputs);
-        put_like(fields, Field::SecondGradInput, &pass.input, inputs);
+        fields.put_like(Field::SecondGradOutput, &pass.input, channels, &grad_outputs);
+        fields.put_like(Field::SecondGradInput, &pass.input, channels, &inputs);
         if let Some(weight) = &self.weight {
             fields.put_vector(Field::SecondGradWeight, weight.dtype, &weights);
         }
@@ -283,15 +271,15 @@ impl<'a> Module<'a> {
         let precision = self.precision(map.weight.dtype);
         let channel = |c: usize| {
             let deviation = Deviation::new(&var.values[c], self.layer.eps, precision);
-            let one = Tracked::exact(1.0, precision.arithmetic);
+            let one = Tracked::exact(1.0, precision.elements);
             let scale = deviation.divide(at(&self.weight, c).unwrap_or(&one));
-            Channel { scale, mean: mean.values[c].clone(), bias: at(&self.bias, c).cloned() }
+            Folded { scale, mean: mean.values[c].clone(), bias: at(&self.bias, c).cloned() }
         };
-        let channels: Vec<Channel> = (0..out).map(channel).collect();
+        let channels: Vec<Folded> = (0..out).map(channel).collect();
         let dtype = map.weight.dtype;
         let weight = fold::fold_weight(map, &owners, &channels);
-        fields.put(Field::FoldedWeight, dtype, &map.weight.shape, Layout::Contiguous, &weight);
-        fields.put_vector(Field::FoldedBias, dtype, &fold::fold_bias(map, &channels));
+        fields.put(Field::FoldedWeight, dtype, &map.weight.shape, &weight);
+        fields.put_vector(Field::FoldedBias, dtype, &fold::fold_bias(map, &channels, precision));
         Ok(())
     }
 
@@ -304,8 +292,10 @@ impl<'a> Module<'a> {
 
     fn merge_parts(&mut self, parts: &[Tensor], fields: &mut Fields) -> Result<(), RefusalKind> {
         let whole = join_batches(parts)?;
-        let Forward { statistics, output, .. } = self.forward(Mode::Train, &whole)?;
-        put_like(fields, Field::Output, &whole, output);
+        let plan = self.check(Mode::Train, &whole.shape, whole.dtype)?;
+        let Forward { channels, statistics, normalised, .. } =
+            self.forward(&plan, channels::split(&whole, None, None), &whole);
+        fields.put_like(Field::Output, &whole, &channels, &self.affine(&normalised));
         let dtype = self.parameter_dtype(whole.dtype);
         let vector = |value: fn(&Statistics) -> &Tracked| {
             statistics.iter().map(|s| value(s).clone()).collect::<Vec<_>>()
@@ -323,13 +313,7 @@ impl<'a> Module<'a> {
         {
             // A buffer of a dtype that no step accepts is never changed, and never answered.
             if let Some(vector) = vector.as_ref().filter(|vector| Format::of(vector.dtype).is_some()) {
-                fields.put_stored(
-                    field,
-                    vector.dtype,
-                    &[vector.values.len()],
-                    Layout::Contiguous,
-                    &vector.values,
-                );
+                fields.put_vector(field, vector.dtype, &vector.values);
             }
         }
         Expected { fields: fields.0, num_batches_tracked: self.num_batches_tracked, refused }
@@ -338,12 +322,6 @@ impl<'a> Module<'a> {
 
 fn at(vector: &Option<Vector>, c: usize) -> Option<&Tracked> {
     vector.as_ref().map(|vector| &vector.values[c])
-}
-
-/// Adds an array of the input's shape, dtype and memory order.
-fn put_like(fields: &mut Fields, field: Field, input: &Tensor, channels: Vec<Vec<Tracked>>) {
-    let values = channels::join(Extents::of(&input.shape), channels);
-    fields.put(field, input.dtype, &input.shape, input.layout.clone(), &values);
 }
 
 /// The parts as one batch.
