@@ -22,7 +22,7 @@
 //! Covered: forward training, forward inference with and without given statistics,
 //! backward with and without given statistics, of data alone or of everything;
 //! scale and shift apart and together; f32, f16, bf16; plain and channels-last
-//! order. Left out: fused ReLU and addition, blocked formats, int8, in-place runs,
+//! order, and rows with a gap, as its option for strides has it. Left out: fused ReLU and addition, blocked formats, int8, in-place runs,
 //! none of which is batch norm's own. Where benchdnn runs forward and backward
 //! apart, one case asks for both. Its shapes are those of real networks; here are
 //! three layers of ResNet-50 with one or two images, and small ones.
@@ -104,13 +104,26 @@ fn problems() -> Vec<Problem> {
                     problems.push(Problem { direction, scale, shift, ..plain(shape) });
                 }
                 if shape.len() >= 4 {
-                    problems.push(Problem { layout: Layout::ChannelsLast, direction, ..plain(shape) });
+                    for layout in [Layout::ChannelsLast, rows_with_a_gap(shape)] {
+                        problems.push(Problem { layout, direction, ..plain(shape) });
+                    }
                 }
             }
             problems.push(Problem { direction: Direction::BackwardData, ..plain(shape) });
         }
     }
     problems
+}
+
+/// Two more elements in memory than in the array along its last axis.
+fn rows_with_a_gap(shape: &[usize]) -> Layout {
+    let mut strides = vec![1; shape.len()];
+    let mut reach = shape[shape.len() - 1] + 2;
+    for axis in (0..shape.len() - 1).rev() {
+        strides[axis] = reach;
+        reach *= shape[axis];
+    }
+    Layout::Strided { strides, offset: 0 }
 }
 
 impl Problem {
@@ -135,7 +148,11 @@ impl Problem {
 
     fn name(&self) -> String {
         let sizes = self.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
-        let order = if self.layout == Layout::ChannelsLast { "axb" } else { "abx" };
+        let order = match self.layout {
+            Layout::Contiguous => "abx",
+            Layout::ChannelsLast => "axb",
+            Layout::Strided { .. } => "strided",
+        };
         let flags = [("C", self.scale), ("H", self.shift)];
         let flags: String = flags.iter().filter(|(_, set)| *set).map(|(flag, _)| *flag).collect();
         format!("{:?} {} {order} {sizes} {flags}", self.direction, self.dtype.name())
