@@ -307,6 +307,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_pass_does_not_use_is_not_checked() {
+        let untracked = Config { track_running_stats: false, ..Config::new(3) };
+        let two = Some((DType::F32, 2));
+        let short = Signature { running_mean: two, running_var: two, ..BOTH };
+        assert!(request(&untracked, short, true, &[5, 3]).admit(&mut None).is_ok());
+        assert!(request(&untracked, short, false, &[5, 3]).admit(&mut None).is_err());
+        // A new layer's counter is 0: nothing is weighed by 1/0 before it trains.
+        let cumulative = Config { momentum: Momentum::Cumulative, ..Config::new(3) };
+        assert!(request(&cumulative, BOTH, false, &[5, 3]).admit(&mut Some(0)).is_ok());
+        let untracked = Config { momentum: Momentum::Cumulative, ..untracked };
+        assert!(request(&untracked, BOTH, true, &[5, 3]).admit(&mut Some(0)).is_ok());
+    }
+
+    #[test]
     fn the_factor_is_what_was_asked() {
         let factor = |momentum, mut counter: Option<i64>| {
             let config = Config { momentum, ..Config::new(3) };

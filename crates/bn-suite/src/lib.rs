@@ -17,6 +17,7 @@ pub mod number;
 pub mod outcome;
 pub mod protocol;
 pub mod report;
+pub mod rivals;
 pub mod runner;
 pub mod tensor;
 pub mod truth;

@@ -15,13 +15,13 @@ use crate::tensor::DType;
 use crate::truth::format::nearest;
 
 /// A generator of 64-bit words.
-pub(super) struct SplitMix64 {
+pub(crate) struct SplitMix64 {
     state: u64,
 }
 
 impl SplitMix64 {
     /// The generator for one array of one case.
-    pub(super) fn seeded(case: &str, label: &str) -> Self {
+    pub(crate) fn seeded(case: &str, label: &str) -> Self {
         let text = format!("{case}#{label}");
         let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -37,12 +37,12 @@ impl SplitMix64 {
     }
 
     /// An integer in 0 … 2^bits − 1.
-    pub(super) fn uniform(&mut self, bits: u32) -> u64 {
+    pub(crate) fn uniform(&mut self, bits: u32) -> u64 {
         self.next() >> (64 - bits)
     }
 
     /// z on a grid of 2^−bits.
-    pub(super) fn normal(&mut self, bits: u32) -> f64 {
+    pub(crate) fn normal(&mut self, bits: u32) -> f64 {
         let total: u64 = (0..12).map(|_| self.uniform(bits)).sum();
         let centred = total as i64 - 6 * ((1 << bits) - 1);
         centred as f64 / (1u64 << bits) as f64

@@ -13,7 +13,7 @@ mod combinations;
 mod digits;
 mod documents;
 mod dtypes;
-mod fill;
+pub(crate) mod fill;
 mod folding;
 mod gradients;
 mod layouts;
