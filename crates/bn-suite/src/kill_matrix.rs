@@ -3,6 +3,9 @@
 //! A case *kills* a mutant when the mutant fails it. Every mutant must be killed by
 //! the stored cases alone, which is all that a user of the fixtures has, and by the
 //! generated ones alone. One that is not is a *survivor*, and a gap in the suite.
+//!
+//! The rivals (see [`crate::rivals`]) judge the same engines, so that their kill
+//! rates can stand beside the suite's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +15,7 @@ use serde::Serialize;
 use crate::check::{self, Replay, Verdict};
 use crate::golden::Golden;
 use crate::mutants::Mutant;
+use crate::rivals::Rival;
 
 /// The cases of the suite with their truth, by where they come from.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +49,8 @@ pub struct KillMatrix {
     pub survivors: Vec<String>,
     /// Every mutant with its killers.
     pub mutants: Vec<Row>,
+    /// What the other suites make of the same mutants.
+    pub rivals: Vec<RivalRow>,
     /// The cases without which a mutant would survive the cases of that source.
     pub only_killers: Vec<OnlyKiller>,
     /// The cases that kill no mutant.
@@ -71,6 +77,19 @@ pub struct KilledBy {
     pub golden: Vec<String>,
     /// Generated ones.
     pub generated: Vec<String>,
+}
+
+/// How many of the mutants another suite refuses.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RivalRow {
+    /// The rival's name.
+    pub name: String,
+    /// Whose it is, what it looks at, how closely.
+    pub about: String,
+    /// How many mutants it refuses.
+    pub killed: usize,
+    /// Of so many.
+    pub total: usize,
 }
 
 /// A case that is the only one of its source to kill some mutants.
@@ -100,22 +119,33 @@ impl Row {
     }
 }
 
-/// Runs every mutant on every case, mutants in parallel, and the cases of one in
-/// turn: some keep from one case what they show in the next. `done` is called
-/// after each mutant.
-pub fn run(mutants: &[Mutant], cases: &Cases, done: impl Fn() + Sync) -> KillMatrix {
-    let row = |mutant: &Mutant| {
-        let row = row(mutant, cases);
-        done();
-        row
-    };
-    let rows: Vec<Row> = mutants.par_iter().map(row).collect();
+/// Runs every mutant on every case and before every rival, mutants in parallel, and
+/// the cases of one in turn: some keep from one case what they show in the next.
+/// `done` is called after each mutant.
+pub fn run(mutants: &[Mutant], rivals: &[Rival], cases: &Cases, done: impl Fn() + Sync) -> KillMatrix {
+    let judged: Vec<(Row, Vec<bool>)> = mutants
+        .par_iter()
+        .map(|mutant| {
+            let row = row(mutant, cases);
+            let refused = rivals.iter().map(|rival| !rival.accepts(mutant.engine().as_mut())).collect();
+            done();
+            (row, refused)
+        })
+        .collect();
+    let (rows, refused): (Vec<Row>, Vec<Vec<bool>>) = judged.into_iter().unzip();
     let killed = |source: Source| rows.iter().filter(|row| !row.killed_by.of(source).is_empty()).count();
+    let rival = |(index, rival): (usize, &Rival)| RivalRow {
+        name: rival.name.into(),
+        about: rival.about.into(),
+        killed: refused.iter().filter(|refused| refused[index]).count(),
+        total: rows.len(),
+    };
     KillMatrix {
         total: rows.len(),
         killed_by_golden: killed(Source::Golden),
         killed_by_generated: killed(Source::Generated),
         survivors: rows.iter().filter(|row| row.survives()).map(|row| row.name.clone()).collect(),
+        rivals: rivals.iter().enumerate().map(rival).collect(),
         only_killers: only_killers(&rows),
         idle_cases: idle_cases(&rows, cases),
         mutants: rows,

@@ -7,6 +7,7 @@ use bn_suite::catalogue;
 use bn_suite::fixtures;
 use bn_suite::kill_matrix::{self, Cases, KillMatrix, Row};
 use bn_suite::mutants::{self, Mutant};
+use bn_suite::rivals;
 use clap::{Args, ValueEnum};
 
 use crate::selection::{self, FixturesArgument};
@@ -36,7 +37,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let mutants = chosen(arguments.mutant.as_deref())?;
     let cases = cases(&arguments.fixtures)?;
     let bar = progress::bar(mutants.len(), "killing");
-    let matrix = kill_matrix::run(&mutants, &cases, || bar.inc(1));
+    let matrix = kill_matrix::run(&mutants, &rivals::all()?, &cases, || bar.inc(1));
     bar.finish_and_clear();
     let mut out = anstream::stdout();
     match (arguments.format, &arguments.mutant) {
@@ -76,8 +77,9 @@ fn write_table(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
     };
     let rows = matrix.mutants.iter().map(row).collect();
     writeln!(out, "{}", style::table(&["mutant", "golden", "generated", "what is wrong"], rows, 1..3))?;
-    let KillMatrix { total, killed_by_golden, killed_by_generated, .. } = matrix;
+    write_rivals(out, matrix)?;
     write_cases(out, matrix)?;
+    let KillMatrix { total, killed_by_golden, killed_by_generated, .. } = matrix;
     let survivors = match matrix.survivors.len() {
         0 => style::good("0 survivors"),
         count => style::bad(style::count(count, "survivor")),
@@ -87,6 +89,14 @@ fn write_table(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
         "{total} mutants: {killed_by_golden} killed by stored cases alone, \
          {killed_by_generated} by generated cases alone, {survivors}"
     )?;
+    Ok(())
+}
+
+/// What the other suites make of the same mutants.
+fn write_rivals(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
+    let rivals = matrix.rivals.iter();
+    let rows = rivals.map(|rival| vec![rival.name.clone(), rival.killed.to_string(), rival.about.clone()]);
+    writeln!(out, "{}", style::table(&["other suites", "killed", "what they are"], rows.collect(), 1..2))?;
     Ok(())
 }
 

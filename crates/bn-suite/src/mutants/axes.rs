@@ -135,7 +135,7 @@ fn reductions() -> Vec<Mutant> {
         mutant!("depth-ignored-in-rank-5", "(N, C, D, H, W): the statistics see only the first of D", "", {
             fn batch_statistics(&self, x: &[f64], cx: &Context) -> Statistics {
                 let spatial = cx.extents().spatial;
-                let first = cx.shape[3..].iter().product::<usize>();
+                let first: usize = cx.shape.iter().skip(3).product();
                 let ignored = cx.shape.len() == 5 && first * cx.shape[0] > 1;
                 statistics_of(self, x, cx, |place| !ignored || place % spatial < first)
             }

@@ -61,13 +61,6 @@ fn sums() -> Vec<Mutant> {
                 self.sum(&squares, cx) / x.len() as f64
             }
         }),
-        mutant!("squares-overflow-in-f32", "Σ(x − μ)² is kept in f32 and overflows", "libtorch", {
-            fn var_biased(&self, x: &[f64], mean: f64, rest: f64, cx: &Context) -> f64 {
-                let n = x.len() as f64;
-                let var = formulas::var_biased(self, x, mean, rest, cx);
-                if arithmetic(cx) == DType::F32 { round(var * n, DType::F32) / n } else { var }
-            }
-        }),
         mutant!("gradient-sums-in-16-bits", "Σg of 16-bit gradients is accumulated in 16 bits", "", {
             fn grad_bias(&self, _channel: &Channel, g: &[f64], cx: &Context) -> f64 {
                 if is_16_bits(cx.input) { recursive_sum(g, cx.input) } else { self.sum(g, cx) }

@@ -8,6 +8,7 @@ use crate::case::{Layer, Mode, Pass, State};
 use crate::engines::textbook::channels::Extents;
 use crate::engines::textbook::module::{self, Forward, Module, Plan, refuse};
 use crate::engines::textbook::recipe::{Context, Recipe};
+use crate::engines::textbook::rounding::round;
 use crate::outcome::{Refusal, RefusalKind};
 use crate::tensor::DType;
 
@@ -134,11 +135,15 @@ fn missing() -> Vec<Mutant> {
         }),
         mutant!("mixed-dtypes-taken", "any mix of floating-point dtypes is taken", "", {
             fn check_dtypes(&self, state: &State, input: DType, uses_buffers: bool) -> Result<(), Refusal> {
-                let float = !matches!(input, DType::I64 | DType::Bool);
-                if float { Ok(()) } else { module::check_dtypes(state, input, uses_buffers) }
+                let is_float = |dtype: DType| !matches!(dtype, DType::I64 | DType::Bool);
+                let floats = is_float(input) && state.tensors().all(|tensor| is_float(tensor.dtype));
+                if floats { Ok(()) } else { module::check_dtypes(state, input, uses_buffers) }
             }
         }),
-        mutant!("integers-taken", "integer input is taken", "", {
+        mutant!("integers-taken", "integer input is taken, and the output cut off to integers", "", {
+            fn round(&self, value: f64, dtype: DType) -> f64 {
+                if dtype == DType::I64 { value.trunc() } else { round(value, dtype) }
+            }
             fn check_dtypes(&self, state: &State, input: DType, uses_buffers: bool) -> Result<(), Refusal> {
                 if input == DType::I64 { Ok(()) } else { module::check_dtypes(state, input, uses_buffers) }
             }

@@ -137,7 +137,10 @@ fn which_are_updated() -> Vec<Mutant> {
         }),
         mutant!("last-channel-not-updated", "the last of several channels is not updated", "", {
             fn track(&self, state: &mut State, statistics: &[Statistics], momentum: f64, cx: &Context) {
-                let but_last = &statistics[..statistics.len().saturating_sub(1).max(1)];
+                let but_last = match statistics {
+                    [but_last @ .., _] if !but_last.is_empty() => but_last,
+                    all => all,
+                };
                 module::track(self, state, but_last, momentum, cx);
             }
         }),

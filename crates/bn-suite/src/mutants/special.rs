@@ -84,17 +84,6 @@ fn input() -> Vec<Mutant> {
             }
         }),
         mutant!(
-            "infinity-makes-the-mean-nan",
-            "an infinite value makes the running mean NaN, not infinite",
-            "",
-            {
-                fn mean(&self, x: &[f64], cx: &Context) -> (f64, f64) {
-                    let (mean, rest) = formulas::mean(self, x, cx);
-                    (mean, rest + 0.0 * mean)
-                }
-            }
-        ),
-        mutant!(
             "infinite-mean-keeps-finite-elements",
             "in a channel with an infinity the finite elements get ∓∞, not NaN",
             "",
