@@ -10,6 +10,7 @@ pub mod engines;
 pub mod fixtures;
 pub mod golden;
 pub mod gradcheck;
+pub mod lint;
 pub mod model;
 pub mod number;
 pub mod outcome;
