@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bn_suite::case::Case;
-use bn_suite::catalogue::{self, Entry};
+use bn_suite::catalogue::{self, Entry, random};
 use bn_suite::fixtures::{self, SCHEMA_FILE};
 use bn_suite::golden::Golden;
 use clap::Args;
@@ -24,6 +24,30 @@ pub struct FixturesArgument {
     /// above it, or beside the checkout that built this program]
     #[arg(long, value_name = "DIR")]
     pub fixtures: Option<PathBuf>,
+}
+
+/// Which cases there are.
+#[derive(Args)]
+pub struct CasesArguments {
+    #[command(flatten)]
+    pub fixtures: FixturesArgument,
+    /// Draw the random cases from this seed
+    #[arg(long, value_name = "S", default_value_t = random::SEED)]
+    pub seed: u64,
+    /// Draw so many random cases
+    #[arg(long, value_name = "K", default_value_t = random::COUNT)]
+    pub random: usize,
+}
+
+impl CasesArguments {
+    /// The catalogue; with a random case of that name, whatever its seed.
+    pub fn catalogue(&self, case: Option<&str>) -> Vec<Entry> {
+        let mut entries = catalogue::with_random(self.seed, self.random);
+        let is_there = |entry: &Entry| entries.iter().any(|other| other.case.name == entry.case.name);
+        let named = case.and_then(random::named).filter(|entry| !is_there(entry));
+        entries.extend(named);
+        entries
+    }
 }
 
 impl FixturesArgument {
@@ -62,9 +86,9 @@ fn found(will_do: impl Fn(&Path) -> bool) -> Option<PathBuf> {
 
 /// The cases of one group, one case, or all, with their truth, in the order of
 /// the catalogue.
-pub fn select(group: Option<&str>, case: Option<&str>, fixtures: &FixturesArgument) -> Result<Vec<Golden>> {
-    let folder = fixtures.folder()?;
-    let entries = catalogue::all();
+pub fn select(group: Option<&str>, case: Option<&str>, cases: &CasesArguments) -> Result<Vec<Golden>> {
+    let folder = cases.fixtures.folder()?;
+    let entries = cases.catalogue(case);
     let stored = fixtures::read(&folder, &fixtures::stored_groups(&entries))?;
     known(group, case, &entries, &stored)?;
     let is_wanted = |asked: &Case| {
@@ -100,8 +124,8 @@ pub fn select(group: Option<&str>, case: Option<&str>, fixtures: &FixturesArgume
 }
 
 /// The one case of that name.
-pub fn select_one(case: &str, fixtures: &FixturesArgument) -> Result<Golden> {
-    select(None, Some(case), fixtures)?.pop().context("no such case")
+pub fn select_one(case: &str, cases: &CasesArguments) -> Result<Golden> {
+    select(None, Some(case), cases)?.pop().context("no such case")
 }
 
 /// Refuses a group or case that neither the catalogue nor the fixtures have.

@@ -261,3 +261,57 @@ fn list_names_every_case() {
     assert!(listed.contains(&format!("\n{count} case")), "{listed}");
     assert!(listed.contains(CASE));
 }
+
+#[test]
+fn a_random_case_is_made_again_from_its_name() {
+    let drawn = output(0, &["check", "--group", "random", "--seed", "7", "--random", "3"]);
+    assert!(drawn.contains("3 random cases of seed 7"), "{drawn}");
+    let listed = output(0, &["list", "--group", "random", "--seed", "7", "--random", "43"]);
+    assert!(listed.contains("random/7-42"), "{listed}");
+    let shown = output(0, &["show", "random/7-42"]);
+    assert!(shown.starts_with("random/7-42\n"), "{shown}");
+    assert_eq!(shown, output(0, &["show", "random/7-42", "--seed", "9"]));
+    assert!(output(0, &["run", "random/7-42"]).contains("passed random/7-42"));
+}
+
+#[test]
+fn a_case_can_come_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("case.json");
+    let path = file.to_string_lossy().into_owned();
+    let golden: Value = serde_json::from_str(&output(0, &["show", CASE, "--json"])).unwrap();
+    for value in [&golden, &golden["case"]] {
+        fs::write(&file, value.to_string()).unwrap();
+        let said = output(0, &["run", "--file", &path]);
+        assert!(said.contains(&format!("passed {CASE}")), "{said}");
+    }
+    // What a file expects is not believed.
+    let mut spoiled = golden.clone();
+    spoiled["expected"][0]["fields"]["output"]["value"]["data"][0] = 9.0.into();
+    fs::write(&file, spoiled.to_string()).unwrap();
+    output(0, &["run", "--file", &path]);
+}
+
+#[test]
+fn a_file_that_holds_no_case_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("case.json");
+    let path = file.to_string_lossy().into_owned();
+    let refused = |text: &str| {
+        fs::write(&file, text).unwrap();
+        refusal(&["run", "--file", &path]).replace(&path, "FILE")
+    };
+    assert!(refused("{").starts_with("error: FILE: line 1, column 1: EOF"), "{}", refused("{"));
+    assert!(refused("{}").contains("missing field"), "{}", refused("{}"));
+    let shown = output(0, &["show", CASE, "--json"]);
+    let golden: Value = serde_json::from_str(&shown).unwrap();
+    let mut case = golden["case"].clone();
+    case["steps"][0]["input"]["shape"] = serde_json::json!([3, 5]);
+    let said = refused(&case.to_string());
+    assert!(said.starts_with(&format!("error: FILE: case {CASE:?}: step 0, input")), "{said}");
+    case = golden["case"].clone();
+    case["steps"][0]["input"]["data"][0] = 0.1.into();
+    assert!(refused(&case.to_string()).contains("is not a value of f32"), "{}", refused(&case.to_string()));
+    fs::remove_file(&file).unwrap();
+    assert!(refusal(&["run", "--file", &path]).contains("cannot be read"));
+}

@@ -6,13 +6,13 @@
 //! public workflow takes new ones every night. A failure prints what replays it.
 
 mod limits;
-mod random;
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bn_oracle::LibtorchEngine;
 use bn_suite::case::Case;
+use bn_suite::catalogue::random::{self, Breadth, Tape};
 use bn_suite::check::{self, Replay, Verdict};
 use bn_suite::engine::Engine;
 use bn_suite::golden::{Expected, Golden};
@@ -78,7 +78,9 @@ fn random_cases() {
     let mut others: Vec<Box<dyn Engine>> = engines::names().filter_map(engines::by_name).collect();
     let (mut failures, mut held, mut kept_back) = (Vec::new(), 0, BTreeMap::new());
     for seed in first..first + count {
-        let case = random::case(seed);
+        let name = format!("random/{seed}");
+        let case = random::case(&mut Tape::seeded(&name), Breadth::Whole);
+        let case = Case { name, ..case };
         let expected = truth::solve(&case);
         for engine in &mut others {
             failures.extend(failure(engine.as_mut(), seed, &case, expected.clone()));

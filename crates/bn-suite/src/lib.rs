@@ -11,6 +11,7 @@ pub mod fixtures;
 pub mod golden;
 pub mod gradcheck;
 pub mod kill_matrix;
+pub mod lint;
 pub mod model;
 pub mod mutants;
 pub mod number;

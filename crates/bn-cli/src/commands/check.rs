@@ -13,7 +13,7 @@ use bn_suite::report::{AccurateCounts, Counts, DisputedEntry, GroupReport, Repor
 use clap::{Args, ValueEnum};
 
 use crate::engine::EngineArguments;
-use crate::selection::{self, FixturesArgument};
+use crate::selection::{self, CasesArguments};
 use crate::{progress, style};
 
 /// So many failed cases are shown in full; the others by name.
@@ -40,7 +40,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
-    fixtures: FixturesArgument,
+    cases: CasesArguments,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -70,16 +70,18 @@ enum Format {
 /// Checks, prints, and says whether nothing failed by the grade that was asked for.
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let mut engine = arguments.engine.open()?;
-    let goldens =
-        selection::select(arguments.group.as_deref(), arguments.case.as_deref(), &arguments.fixtures)?;
-    let replay = arguments.engine.replay(arguments.fixtures.fixtures.as_deref());
+    let goldens = selection::select(arguments.group.as_deref(), arguments.case.as_deref(), &arguments.cases)?;
+    let replay = arguments.engine.replay(arguments.cases.fixtures.fixtures.as_deref());
     let bar = progress::bar(goldens.len(), "checking");
     let cases = engine.check(&goldens, &replay, || bar.inc(1));
     bar.finish_and_clear();
     let report = Report::new(&engine.about(), &cases);
     let mut out = anstream::stdout();
     match arguments.format {
-        Format::Table => write_table(&mut out, &report, &cases, arguments.grade.into())?,
+        Format::Table => {
+            write_table(&mut out, &report, &cases, arguments.grade.into())?;
+            write_seed(&mut out, &report, &arguments.cases)?;
+        }
         Format::Json => write!(out, "{}", fixtures::pretty(&serde_json::to_value(&report)?))?,
         Format::Junit => junit::write(&mut out, &report, &cases)?,
     }
@@ -198,6 +200,15 @@ fn write_failures(out: &mut impl Write, cases: &[CaseReport]) -> Result<()> {
     }
     if !failed.is_empty() {
         writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Where the random cases came from, if there were any.
+fn write_seed(out: &mut impl Write, report: &Report, cases: &CasesArguments) -> Result<()> {
+    if let Some(random) = report.groups.iter().find(|group| group.name == "random") {
+        let count = style::count(random.counts.cases, "random case");
+        writeln!(out, "{count} of seed {}; --seed S draws others, --random K so many", cases.seed)?;
     }
     Ok(())
 }

@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use anyhow::Result;
-use bn_suite::catalogue;
 use clap::Args;
 
-use crate::{selection, style};
+use crate::selection::{self, CasesArguments};
+use crate::style;
 
 /// What `bn list` takes.
 #[derive(Args)]
@@ -14,11 +14,13 @@ pub struct Arguments {
     /// Only the cases of this group
     #[arg(long, value_name = "G")]
     group: Option<String>,
+    #[command(flatten)]
+    cases: CasesArguments,
 }
 
 /// Prints one row per case.
 pub fn run(arguments: &Arguments) -> Result<bool> {
-    let entries = catalogue::all();
+    let entries = arguments.cases.catalogue(None);
     if let Some(group) = &arguments.group {
         selection::known_group(group, entries.iter().map(|entry| entry.case.group()))?;
     }

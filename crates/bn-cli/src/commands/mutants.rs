@@ -9,7 +9,7 @@ use bn_suite::kill_matrix::{self, Cases, KillMatrix, Row, Suspects, VariantRow};
 use bn_suite::mutants;
 use clap::{Args, ValueEnum};
 
-use crate::selection::{self, FixturesArgument};
+use crate::selection::{self, CasesArguments};
 use crate::{names, progress, style};
 
 /// What `bn mutants` takes.
@@ -22,7 +22,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
-    fixtures: FixturesArgument,
+    cases: CasesArguments,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -35,7 +35,7 @@ enum Format {
 /// engine is refused.
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let suspects = chosen(arguments.mutant.as_deref())?;
-    let cases = cases(&arguments.fixtures)?;
+    let cases = cases(&arguments.cases)?;
     let bar = progress::bar(suspects.mutants.len() + suspects.variants.len(), "judging");
     let matrix = kill_matrix::run(&suspects, &cases, || bar.inc(1));
     bar.finish_and_clear();
@@ -59,10 +59,10 @@ fn chosen(name: Option<&str>) -> Result<Suspects> {
 }
 
 /// Every case: what the catalogue stores, from the fixtures; the others solved anew.
-fn cases(fixtures: &FixturesArgument) -> Result<Cases> {
+fn cases(cases: &CasesArguments) -> Result<Cases> {
     let entries = catalogue::all();
     let is_generated = |name: &str| entries.iter().any(|entry| entry.case.name == name && !entry.stored);
-    let all = selection::select(None, None, fixtures)?;
+    let all = selection::select(None, None, cases)?;
     let (generated, golden) = all.into_iter().partition(|golden| is_generated(&golden.case.name));
     Ok(Cases { golden, generated })
 }

@@ -1,10 +1,12 @@
 //! `bn run CASE`: one case, its answer beside the truth, element by element.
 
 use std::io::Write;
+use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bn_suite::check::{self, Difference, Verdict, decimal, multi_index};
 use bn_suite::engine::Engine;
+use bn_suite::fixtures;
 use bn_suite::golden::{ExpectedField, Golden};
 use bn_suite::outcome::{Field, Outcome};
 use bn_suite::protocol;
@@ -13,30 +15,41 @@ use clap::Args;
 
 use super::show::describe;
 use crate::engine::EngineArguments;
-use crate::selection::{self, FixturesArgument};
+use crate::selection::{self, CasesArguments};
 use crate::style;
 
 /// What `bn run` takes.
 #[derive(Args)]
 pub struct Arguments {
     /// The case's name
-    case: String,
+    #[arg(required_unless_present = "file")]
+    case: Option<String>,
+    /// A file that holds one case as JSON, in place of a name; its truth is solved anew
+    #[arg(long, value_name = "PATH", conflicts_with = "case")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineArguments,
     /// So many elements of an array are shown: all of a small one, the wrong ones of a large one
     #[arg(long, value_name = "N", default_value_t = 20)]
     rows: usize,
     #[command(flatten)]
-    fixtures: FixturesArgument,
+    cases: CasesArguments,
 }
 
 /// Runs, prints, and says whether the case did not fail.
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let mut engine = arguments.engine.open()?.into_engine();
-    let golden = selection::select_one(&arguments.case, &arguments.fixtures)?;
-    let replay = arguments.engine.replay(arguments.fixtures.fixtures.as_deref());
+    let golden = match (&arguments.file, &arguments.case) {
+        (Some(file), _) => fixtures::read_case(file)?,
+        (None, Some(case)) => selection::select_one(case, &arguments.cases)?,
+        (None, None) => bail!("a case's name, or --file, is needed"),
+    };
+    let replay = arguments.engine.replay(arguments.cases.fixtures.fixtures.as_deref());
     let mut kept = Keeper { engine: engine.as_mut(), answer: None };
-    let report = check::check(&golden, &mut kept, &replay);
+    let mut report = check::check(&golden, &mut kept, &replay);
+    if let Some(file) = &arguments.file {
+        report.reproduce = fixtures::replay_of(file, &replay);
+    }
     let mut out = anstream::stdout();
     if let Some(outcomes) = &kept.answer {
         write_answer(&mut out, &golden, outcomes, arguments.rows)?;

@@ -11,7 +11,7 @@ use bn_suite::tensor::{Layout, Tensor};
 use clap::Args;
 use serde_json::Value;
 
-use crate::selection::{self, FixturesArgument};
+use crate::selection::{self, CasesArguments};
 
 /// So many elements of an array are shown.
 const SHOWN: usize = 8;
@@ -25,12 +25,12 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    fixtures: FixturesArgument,
+    cases: CasesArguments,
 }
 
 /// Prints the case.
 pub fn run(arguments: &Arguments) -> Result<bool> {
-    let golden = selection::select_one(&arguments.case, &arguments.fixtures)?;
+    let golden = selection::select_one(&arguments.case, &arguments.cases)?;
     let mut out = anstream::stdout();
     if arguments.json {
         write!(out, "{}", fixtures::pretty(&serde_json::to_value(&golden)?))?;

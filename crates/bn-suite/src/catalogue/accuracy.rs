@@ -328,7 +328,7 @@ fn large() -> Vec<Entry> {
             "n = 16 384 in f16: a sum in f16, or of f16 partial sums, is far off.",
         )
         .dtypes(F16, F32)
-        .fill(Fill::Normal { mean: 1.0, deviation: 1.0 })
+        .fill(Fill::Dense)
         .train()
         .generated(),
         large(

@@ -8,6 +8,7 @@
 
 use super::Entry;
 use super::arrangement::Arrangement;
+use super::exact;
 use super::fill::{self, Fill, SplitMix64};
 use crate::case::{
     Case, Cotangents, Fold, FoldInto, Layer, Mode, OutputMask, Pass, Rank, Reset, State, Step,
@@ -243,6 +244,20 @@ impl Script {
         let mut random = self.random_of_last("grad_output");
         let data = fill::gradient(&mut random, self.shape.iter().product(), self.input, level);
         self.grad_of(&data)
+    }
+
+    /// Asks the last step for its gradients, under one that is as exact and dense
+    /// as the input that it goes with, in quarters.
+    pub(super) fn grad_exact(self) -> Self {
+        self.grad_exact_around(0.0, 0.25)
+    }
+
+    /// As [`Script::grad_exact`], in other units around a level (see [`exact::gradient`]).
+    pub(super) fn grad_exact_around(mut self, level: f64, unit: f64) -> Self {
+        let mut random = self.random_of_last("grad_output");
+        let Tensor { shape, data, .. } = &self.last_pass().input;
+        let grad_output = exact::gradient(&mut random, shape, data, level, unit);
+        self.grad_of(&grad_output)
     }
 
     /// Asks the last step for its gradients, under this grad_output.

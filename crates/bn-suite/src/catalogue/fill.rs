@@ -11,10 +11,12 @@
 //! What a formula below makes of them is rounded to the array's dtype, to
 //! nearest, ties to even: every value of a case is a value of its dtype.
 
+use super::exact;
 use crate::tensor::DType;
 use crate::truth::format::nearest;
 
 /// A generator of 64-bit words.
+#[derive(Debug)]
 pub(crate) struct SplitMix64 {
     state: u64,
 }
@@ -39,6 +41,12 @@ impl SplitMix64 {
     /// An integer in 0 … 2^bits − 1.
     pub(crate) fn uniform(&mut self, bits: u32) -> u64 {
         self.next() >> (64 - bits)
+    }
+
+    /// An integer in 0 … limit − 1. The remainder of 64 bits: what that favours is
+    /// less than limit/2⁶⁴.
+    pub(super) fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
     }
 
     /// z on a grid of 2^−bits.
@@ -69,11 +77,20 @@ pub(super) enum Fill {
     /// 2^⌊277·z/64⌋·(1 + u/256): log₂ has the deviation 4.33, as that of a
     /// lognormal with σ = 3 has.
     HeavyTail,
+    /// As [`exact::dense`].
+    Dense,
+    /// As [`exact::balanced`].
+    Balanced,
 }
 
 impl Fill {
     /// The values of an array (N, C, *), in row-major order.
     pub(super) fn draw(self, random: &mut SplitMix64, shape: &[usize], dtype: DType) -> Vec<f64> {
+        match self {
+            Fill::Dense => return exact::dense(random, shape),
+            Fill::Balanced => return exact::balanced(random, shape),
+            _ => {}
+        }
         let inner: usize = shape[2..].iter().product();
         let per_channel = shape[0] * inner;
         (0..shape.iter().product())
@@ -99,6 +116,7 @@ impl Fill {
                 let mantissa = 1.0 + random.uniform(8) as f64 / 256.0;
                 2f64.powi(exponent) * mantissa
             }
+            Fill::Dense | Fill::Balanced => unreachable!("drawn channel by channel"),
         }
     }
 }

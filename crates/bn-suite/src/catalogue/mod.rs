@@ -13,6 +13,8 @@ mod combinations;
 mod digits;
 mod documents;
 mod dtypes;
+mod edge;
+mod exact;
 pub(crate) mod fill;
 mod folding;
 mod gradients;
@@ -21,14 +23,21 @@ mod merging;
 mod modes;
 mod momentum;
 mod normalise;
+pub mod random;
 mod ranks;
 mod refusals;
 mod running_stats;
 mod second_gradients;
+mod spaced;
 mod special_values;
 
 use crate::case::Case;
 use crate::golden::Dispute;
+
+pub use combinations::COUNT as COMBINATIONS_COUNT;
+pub use edge::COUNT as EDGE_COUNT;
+pub(crate) use exact::channels_of;
+pub use spaced::COUNT as SPACED_COUNT;
 
 /// A case as the catalogue holds it.
 #[derive(Clone, Debug)]
@@ -43,7 +52,7 @@ pub struct Entry {
 }
 
 /// The groups, in the order in which a reader should meet them.
-pub const GROUPS: [&str; 18] = [
+pub const GROUPS: [&str; 21] = [
     "documents",
     "normalise",
     "running-stats",
@@ -62,10 +71,18 @@ pub const GROUPS: [&str; 18] = [
     "merging",
     "digits",
     "combinations",
+    "edge",
+    "spaced",
+    "random",
 ];
 
-/// Every case, in the order of [`GROUPS`].
+/// Every case, in the order of [`GROUPS`]; the random ones from the usual seed.
 pub fn all() -> Vec<Entry> {
+    with_random(random::SEED, random::COUNT)
+}
+
+/// Every case, with so many random ones from this seed.
+pub fn with_random(seed: u64, count: usize) -> Vec<Entry> {
     [
         documents::cases(),
         normalise::cases(),
@@ -85,6 +102,9 @@ pub fn all() -> Vec<Entry> {
         merging::cases(),
         digits::cases(),
         combinations::cases(),
+        edge::cases(),
+        spaced::cases(),
+        random::cases(seed, count),
     ]
     .concat()
 }
