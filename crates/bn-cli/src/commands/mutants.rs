@@ -70,7 +70,7 @@ fn cases(cases: &CasesArguments) -> Result<Cases> {
 fn write_table(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
     let row = |row: &Row| {
         let count = |killers: &[String]| match killers.len() {
-            0 => style::bad("survives"),
+            0 => "none".into(),
             killers => killers.to_string(),
         };
         let source = if row.source.is_empty() { String::new() } else { format!(" ({})", row.source) };
