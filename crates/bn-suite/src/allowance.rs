@@ -29,8 +29,8 @@ pub fn chain(n: usize) -> f64 {
 /// An exact value with a bound on an engine's error in it.
 ///
 /// An infinite bound says that nothing is promised: an operation may overflow on
-/// the way. Beside an infinite value it says that the engine may have NaN
-/// instead: one infinite term makes a plain sum infinite, and a compensated or an
+/// the way. Beside NaN or an infinity it says that the engine may have the other of
+/// the two: one infinite term makes a plain sum infinite, and a compensated or an
 /// updated one ∞ − ∞.
 #[derive(Clone, Debug)]
 pub struct Tracked {
@@ -50,16 +50,9 @@ impl Tracked {
     pub fn new(value: Real, error: f64, arithmetic: Format) -> Self {
         let approximate = F64.round(&value);
         let error = match error {
-            // Only NaN is right for NaN.
-            _ if approximate.is_nan() => 0.0,
-            // Of an infinity an engine has the same, or is not bound at all.
-            error if !value.is_finite() => {
-                if error == f64::INFINITY {
-                    error
-                } else {
-                    0.0
-                }
-            }
+            // For NaN or an infinity an engine has the same, or the other of the two.
+            f64::INFINITY => f64::INFINITY,
+            _ if !value.is_finite() => 0.0,
             // Something unbounded times 0, or larger than an f64: unbounded.
             error if error.is_nan() || approximate.is_infinite() => f64::INFINITY,
             error => error,
@@ -213,6 +206,13 @@ impl Div for &Tracked {
         let numerator = self.error + carried(size, other.error);
         let propagated = match room {
             _ if numerator == 0.0 => 0.0,
+            _ if size.is_nan() => {
+                if numerator == f64::INFINITY {
+                    numerator
+                } else {
+                    0.0
+                }
+            }
             room if room > 0.0 => numerator / room,
             _ => f64::INFINITY,
         };

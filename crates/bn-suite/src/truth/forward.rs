@@ -88,6 +88,9 @@ pub(super) fn batch_statistics(channel: &Channel, precision: Precision) -> Stati
         distances.iter().zip(&channel.counts).map(|(d, &count)| d.approximate.abs() * count as f64).sum();
     let rounding = moments.unit_roundoff() * spread / n.approximate;
     let mean = if sums.unit_roundoff() < moments.unit_roundoff() { mean.widened(rounding) } else { mean };
+    // Around an infinite value Σ(x − μ)² has ∞ − ∞ in it, and δ²·n₁·n₂/n of merged parts is ∞.
+    let infinite = channel.input.iter().any(|x| x.is_infinite());
+    let var_biased = if infinite { Tracked { error: f64::INFINITY, ..var_biased } } else { var_biased };
     Statistics { mean, var_biased }
 }
 
@@ -116,7 +119,11 @@ pub(super) fn normalise(
             deviation.divide(&if precision.keeps_more() { distance.widened(twice) } else { distance });
         // Folded: x·(1/σ) − μ·(1/σ), with the product of the channel kept.
         let product = elements.unit_roundoff() * mean.magnitude();
-        if folded { x_hat.widened(inverse * (kept * size(x) + product)) } else { x_hat }
+        let folding = match inverse * size(x) > elements.max_finite() {
+            true => f64::INFINITY,
+            false => inverse * (kept * size(x) + product),
+        };
+        if folded { x_hat.widened(folding) } else { x_hat }
     };
     let values = channel.input.iter().map(value).collect();
     let sizes = channel.input.iter().map(size).collect();
@@ -156,13 +163,15 @@ pub(super) fn affine(
 ) -> Vec<Tracked> {
     let Precision { elements, statistics, folded, .. } = normalised.precision;
     let kept = elements.unit_roundoff() + statistics.unit_roundoff();
-    let shift = if folded { kept * bias.map_or(0.0, Tracked::magnitude) } else { 0.0 };
-    let affine = |x_hat: &Tracked| {
+    let shift = kept * bias.map_or(0.0, Tracked::magnitude);
+    let scale = weight.map_or(1.0, Tracked::magnitude) * normalised.deviation.inverse.magnitude();
+    let affine = |(x_hat, size): (&Tracked, &f64)| {
         let scaled = weight.map_or_else(|| x_hat.clone(), |w| x_hat * w);
         let y = bias.map_or_else(|| scaled.clone(), |b| &scaled + b);
-        y.widened(shift)
+        let overflows = scale * size > elements.max_finite();
+        if folded { y.widened(if overflows { f64::INFINITY } else { shift }) } else { y }
     };
-    normalised.values.iter().map(affine).collect()
+    normalised.values.iter().zip(&normalised.sizes).map(affine).collect()
 }
 
 /// running ← (1 − m)·running + m·batch, or running + m·(batch − running), which

@@ -110,7 +110,7 @@ impl<'a> Module<'a> {
 
     /// The statistics, the update of the buffers, and x̂.
     fn forward(&mut self, plan: &Plan, channels: Vec<Channel>, input: &Tensor) -> Forward {
-        let precision = self.precision(input.dtype);
+        let precision = self.precision(input.dtype, plan);
         let statistics = self.statistics(plan, &channels, precision);
         self.update(plan, &statistics, Extents::of(&input.shape).per_channel(), precision);
         let normalised = self.normalise(plan.statistics, &channels, &statistics, precision);
@@ -126,8 +126,13 @@ impl<'a> Module<'a> {
         self.vectors().next().map_or(input, |vector| vector.dtype)
     }
 
-    fn precision(&self, input: DType) -> Precision {
-        self.model.precision(input, self.parameter_dtype(input))
+    /// Of a pass: buffers that it neither reads nor updates do not say in what
+    /// precision statistics are kept.
+    fn precision(&self, input: DType, plan: &Plan) -> Precision {
+        let uses_buffers = plan.update.is_some() || plan.statistics == Mode::Eval;
+        let parameters = [&self.weight, &self.bias].into_iter().flatten().next().map(|vector| vector.dtype);
+        let kept = if uses_buffers { self.parameter_dtype(input) } else { input };
+        self.model.precision(input, parameters.unwrap_or(kept))
     }
 
     fn statistics(&self, plan: &Plan, channels: &[Channel], precision: Precision) -> Vec<Statistics> {
@@ -269,7 +274,7 @@ impl<'a> Module<'a> {
         if self.layer.eps < 0.0 {
             return Err(RefusalKind::Eps);
         }
-        let precision = self.precision(map.weight.dtype);
+        let precision = self.model.precision(map.weight.dtype, self.parameter_dtype(map.weight.dtype));
         let channel = |c: usize| {
             let deviation = Deviation::new(&var.values[c], self.layer.eps, precision);
             let one = Tracked::exact(1.0, precision.elements);
