@@ -146,8 +146,22 @@ fn huge_values_have_finite_statistics() {
     huge(&f32_range, f32_range.measured::<f32>());
     let f64_range = Exact::new(noise(500, 1000, 5000), 2f64.powi(1000));
     huge(&f64_range, f64_range.measured::<f64>());
+    let statistics = Statistics::from_moments(&f64_range.measured::<f64>(), 1e-5);
+    assert_eq!(statistics.mean(), f64_range.measured::<f64>().mean());
+    assert_eq!(statistics.invstd(), statistics.per_deviation() * SMALL, "of the values as they came");
     assert_eq!(f64_range.measured::<f64>().var_biased(), f64::INFINITY, "10⁶⁰⁰ is no f64");
     assert!(f64_range.measured::<f64>().mean().is_finite());
+}
+
+/// Values ±2⁵¹² have the variance 2¹⁰²⁴, which no f64 holds, and eps = 2¹⁰²³ beside
+/// it: x̂ = ±1/√1.5, after one rounding each of the root and the quotient.
+#[test]
+fn eps_counts_beside_a_variance_that_no_f64_holds() {
+    let value = 2f64.powi(512);
+    let moments = moments(Array2::from_shape_vec((2, 1), vec![value, -value]).unwrap().view()).unwrap()[0];
+    let statistics = Statistics::from_moments(&moments, 2f64.powi(1023));
+    let got = statistics.deviation(value) * statistics.per_deviation();
+    assert!((got - 1.0 / 1.5f64.sqrt()).abs() <= 4.0 * U, "{got}");
 }
 
 #[test]
@@ -181,6 +195,16 @@ fn merged_parts_are_the_whole_in_any_grouping() {
             assert_eq!(merged.count(), n);
             let off = (merged.var_biased() - exact.var_biased()).abs() / exact.var_biased();
             assert!(off <= (8.0 + 3.0 * 6.0) * U, "{name}: off by {} roundings", off / U);
+            // The mean, too, is kept in more than an f64: it is off by roundings of the
+            // range, 1 for the parts' own and 3 for each merge, not by any of its size.
+            let range = exact.values.iter().max().unwrap() - exact.values.iter().min().unwrap();
+            let first = exact.values[0];
+            let statistics = Statistics::from_moments(&merged, 1e-5);
+            let off = statistics.deviation(first as f64 * exact.unit) - exact.deviation(first);
+            assert!(
+                off.abs() <= (3.0 + 1.0 + 3.0 * 3.0) * U * range as f64 * exact.unit,
+                "{name}: mean off by {off:e}"
+            );
         }
     }
 }
