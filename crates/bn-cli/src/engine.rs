@@ -10,7 +10,7 @@ use bn_suite::engine::{About, Engine};
 use bn_suite::engines::process::{Limits, ProcessEngine};
 use bn_suite::engines::{self, Constructor};
 use bn_suite::golden::Golden;
-use bn_suite::runner;
+use bn_suite::{mutants, runner};
 use clap::Args;
 
 use crate::names;
@@ -24,7 +24,8 @@ const DEFAULT_TIMEOUT: u64 = 60;
 /// The choice of an engine.
 #[derive(Args)]
 pub struct EngineArguments {
-    /// An engine that comes with the suite: batchnorm, textbook or libtorch
+    /// An engine that comes with the suite: batchnorm, textbook, libtorch, or
+    /// mutant:NAME, a wrong one (`bn mutants` lists them)
     #[arg(long, value_name = "NAME", default_value = "batchnorm", conflicts_with = "command")]
     pub engine: String,
     /// A program that speaks the engine protocol, with its arguments
@@ -53,14 +54,19 @@ impl EngineArguments {
                 ProcessEngine::start_words(vec![oracle()?.to_string_lossy().into_owned()], limits)?
             }
             None => {
-                let known = || engines::names().chain([LIBTORCH]);
-                let list = format!("there are {}", known().collect::<Vec<_>>().join(", "));
-                return engines::constructor(&self.engine)
-                    .map(Chosen::Ours)
-                    .ok_or_else(|| names::unknown("engine", &self.engine, known(), &list));
+                return engines::constructor(&self.engine).map(Chosen::Ours).ok_or_else(|| self.unknown());
             }
         };
         Ok(Chosen::Program(Box::new(program)))
+    }
+
+    fn unknown(&self) -> anyhow::Error {
+        let mutants: Vec<String> =
+            mutants::all().iter().map(|mutant| format!("{}{}", mutants::PREFIX, mutant.name)).collect();
+        let right: Vec<&str> = engines::names().chain([LIBTORCH]).collect();
+        let known = right.iter().copied().chain(mutants.iter().map(String::as_str));
+        let list = format!("there are {}, and the mutants", right.join(", "));
+        names::unknown("engine", &self.engine, known, &list)
     }
 
     /// The command line that asks the same engine again.
@@ -97,7 +103,7 @@ impl Chosen {
     /// Checks every case; `done` is called after each.
     pub fn check(&mut self, goldens: &[Golden], replay: &Replay, done: impl Fn() + Sync) -> Vec<CaseReport> {
         match self {
-            Chosen::Ours(make) => runner::in_parallel(goldens, *make, replay, done),
+            Chosen::Ours(make) => runner::in_parallel(goldens, &*make, replay, done),
             Chosen::Program(program) => runner::in_turn(goldens, program.as_mut(), replay, done),
         }
     }

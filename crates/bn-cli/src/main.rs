@@ -5,6 +5,7 @@
 //! | `bn check` | does an engine compute batch norm? (`bn` alone is this, with our own engine) |
 //! | `bn run CASE` | the same for one case, element by element: the reproduction of a failure |
 //! | `bn list`, `bn show CASE` | what the suite asks |
+//! | `bn mutants` | how many wrong batch norms does the suite refuse? |
 //! | `bn bless` | writes the fixtures; `bn bless --check` says whether they are up to date |
 //!
 //! Exit status: 0 when nothing failed, 1 when something did, 2 when the question
@@ -41,6 +42,8 @@ enum Command {
     List(commands::list::Arguments),
     /// Shows one case with its expected answer.
     Show(commands::show::Arguments),
+    /// Runs the wrong engines, and shows which cases refuse them.
+    Mutants(commands::mutants::Arguments),
     /// Runs one case and shows the answer beside the truth.
     Run(commands::run::Arguments),
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Bless(arguments) => commands::bless::run(&arguments),
         Command::List(arguments) => commands::list::run(&arguments),
         Command::Show(arguments) => commands::show::run(&arguments),
+        Command::Mutants(arguments) => commands::mutants::run(&arguments),
         Command::Run(arguments) => commands::run::run(&arguments),
     };
     match outcome {

@@ -134,6 +134,13 @@ impl Tracked {
         }
     }
 
+    /// A sum that is complete, in the format in which the engine goes on with it: a
+    /// rounding only where that has fewer bits than the sum was made in.
+    pub fn completed(self, format: Format) -> Tracked {
+        let narrows = format.unit_roundoff() > self.arithmetic.unit_roundoff();
+        if narrows { self.kept_in(format).computed_in(format) } else { self.computed_in(format) }
+    }
+
     /// What the engine answers in a dtype, and what the next step starts from:
     /// truth and engine are both rounded, each by at most half an ulp. A value
     /// that is exact on both sides stays exact.

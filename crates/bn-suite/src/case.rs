@@ -134,6 +134,19 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The array that the step works on: the input, the first part of a batch in
+    /// parts, the weight of the map that is folded into; none for a reset.
+    pub fn input(&self) -> Option<&Tensor> {
+        match self {
+            Step::BatchNorm(pass) => Some(&pass.input),
+            Step::Merge { parts } => parts.first(),
+            Step::Fold(fold) => Some(&fold.weight),
+            Step::Reset { .. } => None,
+        }
+    }
+}
+
 /// A forward pass and, if asked, the backward passes that belong to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

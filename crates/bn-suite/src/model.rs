@@ -79,7 +79,8 @@ pub struct Precision {
     /// In which (x − μ)² is rounded, and what a channel has once: variance,
     /// inverse deviation, the update of the running statistics.
     pub moments: Format,
-    /// In which sums are rounded, and the mean that they make.
+    /// In which sums are rounded while they grow, and the mean of x that they make;
+    /// other sums are put into `moments` when they are complete.
     pub sums: Format,
     /// In which mean and inverse deviation are kept.
     pub statistics: Format,

@@ -1,4 +1,4 @@
-//! Many cases, one report, always in the order of the cases.
+//! Many cases, judged by both grades, one report, always in the order of the cases.
 //!
 //! An engine inside this process is built once per worker and asked in
 //! parallel; a program is asked one case after the other, since it is one.
@@ -18,7 +18,7 @@ pub fn in_parallel(
     done: impl Fn() + Sync,
 ) -> Vec<CaseReport> {
     let judge = |engine: &mut Box<dyn Engine>, golden: &Golden| {
-        let report = check::check(golden, engine.as_mut(), replay);
+        let report = check::check_both_grades(golden, engine.as_mut(), replay);
         done();
         report
     };
@@ -33,7 +33,7 @@ pub fn in_turn(
     done: impl Fn(),
 ) -> Vec<CaseReport> {
     let judge = |golden: &Golden| {
-        let report = check::check(golden, engine, replay);
+        let report = check::check_both_grades(golden, engine, replay);
         done();
         report
     };

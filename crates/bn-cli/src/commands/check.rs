@@ -1,5 +1,6 @@
 //! `bn check`: asks an engine every case and sums up.
 
+mod excesses;
 mod junit;
 
 use std::io::Write;
@@ -7,7 +8,8 @@ use std::io::Write;
 use anyhow::Result;
 use bn_suite::check::{CaseReport, Verdict};
 use bn_suite::fixtures;
-use bn_suite::report::{Counts, DisputedEntry, GroupReport, Report, WorstOf};
+use bn_suite::model::Grade;
+use bn_suite::report::{AccurateCounts, Counts, DisputedEntry, GroupReport, Report, WorstOf};
 use clap::{Args, ValueEnum};
 
 use crate::engine::EngineArguments;
@@ -31,11 +33,31 @@ pub struct Arguments {
     /// Only this case
     #[arg(long, value_name = "NAME")]
     case: Option<String>,
+    /// The grade that decides: does it conform, or is it as accurate as our own engine?
+    #[arg(long, value_enum, default_value_t = GradeArgument::Conforms)]
+    grade: GradeArgument,
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
     fixtures: FixturesArgument,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum GradeArgument {
+    /// What float arithmetic with statistics in the parameters' precision can promise
+    Conforms,
+    /// What wide sums and a mean in more than the parameters' precision can
+    Accurate,
+}
+
+impl From<GradeArgument> for Grade {
+    fn from(grade: GradeArgument) -> Self {
+        match grade {
+            GradeArgument::Conforms => Grade::Conforms,
+            GradeArgument::Accurate => Grade::Accurate,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -45,7 +67,7 @@ enum Format {
     Junit,
 }
 
-/// Checks, prints, and says whether nothing failed.
+/// Checks, prints, and says whether nothing failed by the grade that was asked for.
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let mut engine = arguments.engine.open()?;
     let goldens =
@@ -57,14 +79,31 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let report = Report::new(&engine.about(), &cases);
     let mut out = anstream::stdout();
     match arguments.format {
-        Format::Table => write_table(&mut out, &report, &cases)?,
+        Format::Table => write_table(&mut out, &report, &cases, arguments.grade.into())?,
         Format::Json => write!(out, "{}", fixtures::pretty(&serde_json::to_value(&report)?))?,
         Format::Junit => junit::write(&mut out, &report, &cases)?,
     }
-    Ok(report.counts.failed == 0)
+    let accurate = matches!(arguments.grade, GradeArgument::Conforms) || report.accurate.failed == 0;
+    Ok(report.counts.failed == 0 && accurate)
 }
 
-fn write_table(out: &mut impl Write, report: &Report, cases: &[CaseReport]) -> Result<()> {
+fn write_table(out: &mut impl Write, report: &Report, cases: &[CaseReport], grade: Grade) -> Result<()> {
+    let table = match grade {
+        Grade::Conforms => conforming_table(report),
+        Grade::Accurate => accurate_table(report),
+    };
+    writeln!(out, "{table}")?;
+    write_unsupported(out, report)?;
+    write_disputed(out, report)?;
+    write_failures(out, cases)?;
+    if grade == Grade::Accurate {
+        excesses::write(out, report)?;
+    }
+    write_summary(out, report)
+}
+
+/// Which cases conform, group by group, and the worst ratio under either grade.
+fn conforming_table(report: &Report) -> String {
     // Two columns are rarely needed, and the last one needs the room.
     let Counts { unsupported, disputed, .. } = report.counts;
     let is_shown = [true, true, true, unsupported > 0, disputed > 0];
@@ -74,21 +113,30 @@ fn write_table(out: &mut impl Write, report: &Report, cases: &[CaseReport]) -> R
     }
     let mut head = vec!["group"];
     head.extend(shown(counts, is_shown));
-    head.extend(["worst", "at: case, step, element"]);
+    head.extend(["accurate", "worst", "at: case, step, element"]);
     let numbers = 1..head.len() - 1;
     let row = |group: &GroupReport| {
         let Counts { cases, passed, failed, unsupported, disputed } = group.counts;
         let mut row = vec![group.name.clone()];
         row.extend(shown([cases, passed, failed, unsupported, disputed].map(|n| n.to_string()), is_shown));
+        row.push(group.accurate.passed.to_string());
         row.extend(worst_cells(&group.worst));
         row
     };
-    let rows = report.groups.iter().map(row).collect();
-    writeln!(out, "{}", style::table(&head, rows, numbers))?;
-    write_unsupported(out, report)?;
-    write_disputed(out, report)?;
-    write_failures(out, cases)?;
-    write_summary(out, report)
+    style::table(&head, report.groups.iter().map(row).collect(), numbers)
+}
+
+/// Which cases are accurate, group by group.
+fn accurate_table(report: &Report) -> String {
+    let row = |group: &GroupReport| {
+        let AccurateCounts { cases, passed, failed, worst } = &group.accurate;
+        let mut row = vec![group.name.clone()];
+        row.extend([cases, passed, failed].map(usize::to_string));
+        row.extend(worst_cells(worst));
+        row
+    };
+    let head = ["group", "judged", "accurate", "not", "worst", "at: case, step, element"];
+    style::table(&head, report.groups.iter().map(row).collect(), 1..5)
 }
 
 /// One paragraph per reason, with the first cases that it holds for.
@@ -163,5 +211,16 @@ fn write_summary(out: &mut impl Write, report: &Report) -> Result<()> {
         out,
         "{engine}: {cases}: {passed} passed, {failed}, {unsupported} unsupported, {disputed} disputed"
     )?;
+    let AccurateCounts { cases, passed, worst, .. } = &report.accurate;
+    if let Some(WorstOf { case, place }) = worst {
+        let all = format!("{passed} of {}", style::count(*cases, "case"));
+        let all = if passed == cases { style::good(all) } else { style::doubtful(all) };
+        let worst = style::ratio(place.ratio);
+        let text = format!(
+            "accurate besides: {all}; worst {worst}: {case}, step {}, {}[{}]",
+            place.step, place.field, place.index
+        );
+        writeln!(out, "{}", style::paragraph(&text))?;
+    }
     Ok(())
 }

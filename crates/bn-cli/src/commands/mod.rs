@@ -3,5 +3,6 @@
 pub mod bless;
 pub mod check;
 pub mod list;
+pub mod mutants;
 pub mod run;
 pub mod show;

@@ -144,6 +144,26 @@ fn bf16() -> Vec<Entry> {
         .train()
         .stored(),
         mixed(
+            "dtypes/bf16-count-beyond-256",
+            &[257, 1],
+            "257 values: bf16 has no 257, and a mean that divides by 256 is 0.4 % too large.",
+        )
+        .fill(Fill::Normal { mean: 1.0, deviation: 0.25 })
+        .train()
+        .stored(),
+        mixed(
+            "dtypes/bf16-weight-keeps-f32",
+            &[3, 2],
+            "f32 weights of 1.001 and −0.7505 with biases that cancel them: cast to bf16, as the \
+             input is, they leave another rest.",
+        )
+        .weight(&[f64::from(1.001_f32), f64::from(-0.7505_f32)])
+        .bias(&[-2.0, 1.5])
+        .buffers(&[0.0, 0.0], &[1.0, 1.0])
+        .eval_on(&[2.0, 2.0, 1.0, 3.0, -2.0, 0.5])
+        .grad()
+        .stored(),
+        mixed(
             "dtypes/bf16-mean-needs-f32",
             &[33, 2],
             "A mean of 30 with deviation 1: bf16's steps \

@@ -72,6 +72,24 @@ fn factors() -> Vec<Entry> {
             .train()
             .stored(),
         with(
+            "momentum/counter-beyond-f32",
+            0.3,
+            "A counter of 2²⁴, where f32 counts no further: it goes on by 1 (pytorch#110361).",
+        )
+        .counter(Some(1 << 24))
+        .train()
+        .train()
+        .stored(),
+        with(
+            "momentum/counter-beyond-32-bits",
+            0.3,
+            "A counter of 2³¹ − 1: it is an int64, and does not wrap.",
+        )
+        .counter(Some((1 << 31) - 1))
+        .train()
+        .train()
+        .stored(),
+        with(
             "momentum/without-a-counter",
             0.3,
             "A layer without num_batches_tracked, as old checkpoints load: a given momentum works all \

@@ -12,10 +12,12 @@
 //! the catalogue already knows of this very engine is *disputed*; once such a
 //! case passes, the note about it is out of date, and that is a failure too.
 
+mod accuracy;
 mod elements;
 mod failure;
 mod layout;
 
+pub use accuracy::{Accuracy, Cause, Excess, Shortcut, accuracy};
 pub use elements::{Difference, differences};
 pub use failure::{Fault, bits, decimal, multi_index};
 pub use layout::permitted_orders;
@@ -109,8 +111,11 @@ pub struct CaseReport {
     pub engine: String,
     /// The command that replays the case.
     pub reproduce: String,
-    /// What became of it.
+    /// What became of it: whether the engine conforms.
     pub verdict: Verdict,
+    /// How the answer fares under the grade *accurate*; none where there is no
+    /// answer, or where nobody asked.
+    pub accuracy: Option<Accuracy>,
 }
 
 /// How a command line replays a case.
@@ -137,14 +142,30 @@ impl Replay {
     }
 }
 
-/// Asks `engine` the case, if it claims what the case needs, and judges its answer.
+/// Asks `engine` the case, if it claims what the case needs, and judges whether its
+/// answer conforms.
 pub fn check(golden: &Golden, engine: &mut dyn Engine, replay: &Replay) -> CaseReport {
+    check_with(golden, engine, replay, |_| None)
+}
+
+/// As [`check`], and judges by the grade *accurate* as well.
+pub fn check_both_grades(golden: &Golden, engine: &mut dyn Engine, replay: &Replay) -> CaseReport {
+    check_with(golden, engine, replay, |outcomes| Some(accuracy(&golden.case, outcomes)))
+}
+
+fn check_with(
+    golden: &Golden,
+    engine: &mut dyn Engine,
+    replay: &Replay,
+    second: impl Fn(&[Outcome]) -> Option<Accuracy>,
+) -> CaseReport {
     let about = engine.about().clone();
     let missing: Vec<_> = golden.case.requires().difference(&about.claims).copied().collect();
-    let verdict = if missing.is_empty() {
-        judge(golden, &about, &protocol::run_caught(engine, &golden.case))
+    let (verdict, accuracy) = if missing.is_empty() {
+        let answer = protocol::run_caught(engine, &golden.case);
+        (judge(golden, &about, &answer), answer.ok().and_then(|outcomes| second(&outcomes)))
     } else {
-        Verdict::Unsupported { missing }
+        (Verdict::Unsupported { missing }, None)
     };
     CaseReport {
         case: golden.case.name.clone(),
@@ -152,6 +173,7 @@ pub fn check(golden: &Golden, engine: &mut dyn Engine, replay: &Replay) -> CaseR
         engine: format!("{} {}", about.name, about.version),
         reproduce: replay.command(&golden.case.name),
         verdict,
+        accuracy,
     }
 }
 
@@ -283,6 +305,13 @@ impl CaseReport {
             Verdict::Failed { failures, .. } => failures,
             _ => &[],
         }
+    }
+
+    /// Whether the answer conforms and is accurate besides; none where it was not
+    /// judged so: no answer, or nobody asked.
+    pub fn is_accurate(&self) -> Option<bool> {
+        let accurate = self.accuracy.as_ref()?.excesses.is_empty();
+        Some(accurate && !matches!(self.verdict, Verdict::Failed { .. }))
     }
 
     /// The element that came closest to its allowance, or went furthest beyond;

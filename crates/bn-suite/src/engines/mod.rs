@@ -5,23 +5,29 @@ pub mod process;
 pub mod textbook;
 
 use crate::engine::Engine;
+use crate::mutants;
 
 /// Builds an engine.
-pub type Constructor = fn() -> Box<dyn Engine>;
+pub type Constructor = Box<dyn Fn() -> Box<dyn Engine> + Send + Sync>;
 
-const ENGINES: [(&str, Constructor); 2] = [
+const ENGINES: [(&str, fn() -> Box<dyn Engine>); 2] = [
     ("batchnorm", || Box::new(batchnorm::BatchnormEngine::default())),
     ("textbook", || Box::new(textbook::Textbook::default())),
 ];
 
-/// The names that [`constructor`] and [`by_name`] know.
+/// The right engines that [`constructor`] and [`by_name`] know.
 pub fn names() -> impl Iterator<Item = &'static str> {
     ENGINES.iter().map(|(name, _)| *name)
 }
 
-/// How to build the engine of that name.
+/// How to build the engine of that name; `mutant:NAME` is a wrong one (see [`mutants`]).
 pub fn constructor(name: &str) -> Option<Constructor> {
-    ENGINES.iter().find(|(known, _)| *known == name).map(|(_, make)| *make)
+    if let Some(name) = name.strip_prefix(mutants::PREFIX) {
+        let mutant = mutants::by_name(name)?;
+        return Some(Box::new(move || mutant.engine()));
+    }
+    let (_, make) = ENGINES.iter().find(|(known, _)| *known == name)?;
+    Some(Box::new(make))
 }
 
 /// A fresh engine of that name.

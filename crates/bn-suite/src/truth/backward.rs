@@ -25,12 +25,12 @@ pub(super) fn backward(
     weight: Option<&Tracked>,
     statistics: Mode,
 ) -> Gradients {
-    let Precision { elements, sums, .. } = normalised.precision;
+    let Precision { elements, moments, sums, .. } = normalised.precision;
     let g: Vec<Tracked> = channel.grad_output.iter().map(|&g| Tracked::exact(g, elements)).collect();
     let products: Vec<Tracked> = g.iter().zip(&normalised.values).map(|(g, x_hat)| g * x_hat).collect();
-    let grad_bias = sum(&g, &channel.counts, sums);
+    let grad_bias = sum(&g, &channel.counts, sums).completed(moments);
     let folded = forward::folded_dot(channel, normalised);
-    let grad_weight = sum(&products, &channel.counts, sums).widened(folded);
+    let grad_weight = sum(&products, &channel.counts, sums).widened(folded).completed(moments);
     let weight = weight.cloned().unwrap_or_else(|| Tracked::exact(1.0, elements));
     let scale = normalised.deviation.divide(&weight);
     let input = match statistics {

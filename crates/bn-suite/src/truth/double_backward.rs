@@ -36,7 +36,7 @@ pub(super) fn double_backward(
     weight: Option<&Tracked>,
     statistics: Mode,
 ) -> SecondGradients {
-    let Precision { elements, sums, .. } = normalised.precision;
+    let Precision { elements, moments, sums, .. } = normalised.precision;
     let exact = |value: f64| Tracked::exact(value, elements);
     if channel.n() == 0 {
         // An empty batch: empty sums, not their quotients by 0.
@@ -50,7 +50,7 @@ pub(super) fn double_backward(
     let ws = normalised.deviation.divide(&weight.cloned().unwrap_or_else(|| exact(1.0)));
     let dot = |a: &[Tracked], b: &[Tracked]| -> Tracked {
         let products: Vec<Tracked> = a.iter().zip(b).map(|(a, b)| a * b).collect();
-        sum(&products, &channel.counts, sums)
+        sum(&products, &channel.counts, sums).completed(moments)
     };
     let affine_part = |x_hat: &Tracked| &(&v * x_hat) + &t;
 
@@ -64,7 +64,7 @@ pub(super) fn double_backward(
     }
 
     let n = Tracked::exact(channel.n() as f64, sums);
-    let mean = |values: &[Tracked]| &sum(values, &channel.counts, sums) / &n;
+    let mean = |values: &[Tracked]| &sum(values, &channel.counts, sums).completed(moments) / &n;
     let mean_dot = |a: &[Tracked], b: &[Tracked]| &dot(a, b) / &n;
     let (mean_u, mean_g) = (mean(&u), mean(&g));
     let (a, b) = (mean_dot(&u, x_hat), mean_dot(&g, x_hat));

@@ -80,14 +80,14 @@ pub(super) fn batch_statistics(channel: &Channel, precision: Precision) -> Stati
     let exact: Vec<Tracked> = channel.input.iter().map(|&x| Tracked::exact(x, sums)).collect();
     let n = Tracked::exact(channel.n() as f64, sums);
     let mean = (&sum(&exact, &channel.counts, sums) / &n).kept_in(statistics);
-    let squares: Vec<Tracked> = exact
-        .into_iter()
-        .map(|x| {
-            let distance = &x.computed_in(moments) - &mean;
-            &distance * &distance
-        })
-        .collect();
-    let var_biased = &sum(&squares, &channel.counts, sums).computed_in(moments) / &n;
+    let distances: Vec<Tracked> = exact.into_iter().map(|x| &x.computed_in(moments) - &mean).collect();
+    let squares: Vec<Tracked> = distances.iter().map(|distance| distance * distance).collect();
+    let var_biased = &sum(&squares, &channel.counts, sums).completed(moments) / &n;
+    // A mean in two words is a number near the mean, and the mean of the distances from it.
+    let spread: f64 =
+        distances.iter().zip(&channel.counts).map(|(d, &count)| d.approximate.abs() * count as f64).sum();
+    let rounding = moments.unit_roundoff() * spread / n.approximate;
+    let mean = if sums.unit_roundoff() < moments.unit_roundoff() { mean.widened(rounding) } else { mean };
     Statistics { mean, var_biased }
 }
 

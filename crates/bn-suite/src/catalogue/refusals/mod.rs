@@ -233,6 +233,10 @@ fn lengths() -> Vec<Entry> {
             layer("refusals/weight-too-short", "A weight of 2 elements for 3 channels.").weight(&[1.5, -2.0]),
         ),
         both_modes(
+            layer("refusals/weight-too-long", "A weight of 4 elements for 3 channels.")
+                .weight(&[1.5, -2.0, 0.5, 0.25]),
+        ),
+        both_modes(
             layer("refusals/bias-too-long", "A bias of 4 elements for 3 channels.")
                 .bias(&[1.5, -2.0, 0.5, 0.25]),
         ),

@@ -3,274 +3,59 @@
 //! This is the engine to read next to the formulas, and a second opinion on
 //! everything else: it shares no arithmetic with the crate `batchnorm`, nor with
 //! the suite's truth. It is right first, and fast never.
+//!
+//! It comes in two parts. A *player* goes through a case's script; a *recipe* says
+//! how each thing is done. The textbook is the player with nothing overridden.
+//! Engines that are right in other ways, and engines that are wrong on purpose,
+//! are the same player with another recipe.
 
-mod channels;
-mod fold;
-mod formulas;
-mod module;
-mod rounding;
+pub(crate) mod channels;
+pub(crate) mod fold;
+pub(crate) mod formulas;
+pub(crate) mod memory;
+pub(crate) mod module;
+mod player;
+pub(crate) mod recipe;
+pub(crate) mod rounding;
 
-use crate::capability::Capability;
-use crate::case::{Case, Mode, OutputMask, Pass, State, Step};
+pub(crate) use player::Player;
+
+use crate::case::Case;
 use crate::engine::{About, Engine, EngineError};
-use crate::outcome::{Field, Outcome, Refusal, RefusalKind};
-use crate::tensor::Tensor;
-use channels::{Channels, answer_layout};
-use formulas::{Channel, Cotangents, Gradients, SecondGradients, Statistics, scale_and_shift};
-use module::Module;
+use crate::outcome::Outcome;
+use recipe::Recipe;
+
+/// The recipe with nothing overridden.
+pub(crate) struct Right;
+
+impl Recipe for Right {}
 
 /// The textbook engine. It claims everything.
-pub struct Textbook {
-    about: About,
-}
+pub struct Textbook(Player);
 
 impl Default for Textbook {
     fn default() -> Self {
-        let about = About {
-            name: "textbook".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            claims: Capability::all(),
-        };
-        Textbook { about }
+        Textbook(Player::new("textbook", Box::new(Right)))
     }
 }
 
 impl Engine for Textbook {
     fn about(&self) -> &About {
-        &self.about
+        self.0.about()
     }
 
     fn run(&mut self, case: &Case) -> Result<Vec<Outcome>, EngineError> {
-        let mut module = Module { layer: &case.layer, state: case.state.clone() };
-        let mut outcomes = Vec::new();
-        let mut at_end = Vec::new();
-        for (index, step) in case.steps.iter().enumerate() {
-            let (mut outcome, forward) = play(&mut module, step);
-            if let (Step::BatchNorm(pass), Some(forward)) = (step, forward) {
-                match pass.backward_at_end {
-                    true => at_end.push((index, pass, forward)),
-                    false => answer_gradients(&mut outcome, pass, &forward),
-                }
-            }
-            outcomes.push(outcome);
-        }
-        for (index, pass, forward) in at_end {
-            answer_gradients(&mut outcomes[index], pass, &forward);
-        }
-        Ok(outcomes)
-    }
-}
-
-/// What a backward pass needs of the forward pass that it belongs to. Copies,
-/// so that later steps of the script change nothing.
-struct Forward {
-    eps: f64,
-    own_statistics: bool,
-    statistics: Vec<Statistics>,
-    weight: Option<Tensor>,
-    bias: Option<Tensor>,
-}
-
-/// One step up to, but without, its backward pass.
-fn play(module: &mut Module, step: &Step) -> (Outcome, Option<Forward>) {
-    let mut outcome = Outcome::default();
-    let played = match step {
-        Step::BatchNorm(pass) => forward(module, pass, &mut outcome).map(Some),
-        Step::Merge { parts } => merge(module, parts, &mut outcome).map(|()| None),
-        Step::Fold(fold) => fold::fold(module, fold).map(|(weight, bias)| {
-            outcome.fields.extend([(Field::FoldedWeight, weight), (Field::FoldedBias, bias)]);
-            None
-        }),
-        Step::Reset { what } => {
-            module.reset(*what);
-            Ok(None)
-        }
-    };
-    answer_state(&mut outcome, &module.state, step);
-    match played {
-        Ok(forward) => (outcome, forward),
-        Err(refusal) => {
-            outcome.refused = Some(refusal);
-            (outcome, None)
-        }
-    }
-}
-
-fn answer_state(outcome: &mut Outcome, state: &State, step: &Step) {
-    outcome.num_batches_tracked = state.num_batches_tracked;
-    let parameters = [(Field::Weight, &state.weight), (Field::Bias, &state.bias)];
-    let buffers = [(Field::RunningMean, &state.running_mean), (Field::RunningVar, &state.running_var)];
-    let answered =
-        if matches!(step, Step::Reset { .. }) { [parameters, buffers].concat() } else { buffers.to_vec() };
-    for (field, tensor) in answered {
-        outcome.fields.extend(tensor.clone().map(|tensor| (field, tensor)));
-    }
-}
-
-/// A forward pass that a backward pass may follow.
-fn forward(module: &mut Module, pass: &Pass, outcome: &mut Outcome) -> Result<Forward, Refusal> {
-    let forward = normalise(module, &pass.input, pass.mode)?;
-    check_shapes(pass)?;
-    outcome.fields.insert(Field::Output, forward.output(&pass.input));
-    Ok(forward)
-}
-
-/// Checks, statistics, and the update of the running statistics.
-fn normalise(module: &mut Module, input: &Tensor, mode: Mode) -> Result<Forward, Refusal> {
-    let plan = module.plan(input, mode)?;
-    let statistics = module.statistics(input, &plan);
-    module.track(&statistics, Channels::of(&input.shape).values_per_channel(), &plan);
-    Ok(Forward {
-        eps: module.layer.eps,
-        own_statistics: plan.own_statistics,
-        statistics,
-        weight: module.state.weight.clone(),
-        bias: module.state.bias.clone(),
-    })
-}
-
-/// A batch in parts is their concatenation along N: the textbook simply joins
-/// them, which is what every way of merging statistics must amount to.
-fn merge(module: &mut Module, parts: &[Tensor], outcome: &mut Outcome) -> Result<(), Refusal> {
-    let whole = join(parts);
-    let forward = normalise(module, &whole, Mode::Train)?;
-    outcome.fields.insert(Field::Output, forward.output(&whole));
-    let dtype = module.state.tensors().next().map_or(whole.dtype, |tensor| tensor.dtype);
-    let means: Vec<f64> = forward.statistics.iter().map(|s| s.mean + s.mean_rest).collect();
-    let vars: Vec<f64> = forward.statistics.iter().map(|s| s.var_biased).collect();
-    outcome.fields.insert(Field::Mean, rounding::tensor(dtype, &[means.len()], &means));
-    outcome.fields.insert(Field::VarBiased, rounding::tensor(dtype, &[vars.len()], &vars));
-    Ok(())
-}
-
-fn join(parts: &[Tensor]) -> Tensor {
-    let first = &parts[0];
-    let mut shape = first.shape.clone();
-    shape[0] = parts.iter().map(|part| part.shape[0]).sum();
-    let data = parts.iter().flat_map(|part| part.data.iter().copied()).collect();
-    Tensor::new(first.dtype, &shape, data)
-}
-
-/// The gradients must have the shapes of what they are gradients of.
-fn check_shapes(pass: &Pass) -> Result<(), Refusal> {
-    let cotangent = pass.cotangents.as_ref().and_then(|cotangents| cotangents.grad_input.as_ref());
-    for (name, tensor) in [("grad_output", pass.grad_output.as_ref()), ("cotangent of grad_input", cotangent)]
-    {
-        if let Some(tensor) = tensor.filter(|tensor| tensor.shape != pass.input.shape) {
-            let message = format!("{name} should have shape {:?}, not {:?}", pass.input.shape, tensor.shape);
-            return Err(Refusal { kind: RefusalKind::Shape, message });
-        }
-    }
-    Ok(())
-}
-
-impl Forward {
-    /// y, rounded to the input's dtype.
-    fn output(&self, input: &Tensor) -> Tensor {
-        let bias = |c| self.bias.as_ref().map_or(0.0, |bias| bias.data[c]);
-        let lists: Vec<Vec<f64>> = (0..self.statistics.len())
-            .map(|c| scale_and_shift(&self.channel(input, c).x_hat, self.weight(c), bias(c)))
-            .collect();
-        join_channels(input, lists.iter().map(Vec::as_slice))
-    }
-
-    fn weight(&self, channel: usize) -> f64 {
-        self.weight.as_ref().map_or(1.0, |weight| weight.data[channel])
-    }
-
-    fn channel(&self, input: &Tensor, c: usize) -> Channel {
-        let x = Channels::of(&input.shape).gather(&input.data, c);
-        Channel {
-            x_hat: self.statistics[c].normalise(&x, self.eps),
-            invstd: self.statistics[c].invstd(self.eps),
-            weight: self.weight(c),
-            own_statistics: self.own_statistics,
-        }
-    }
-
-    fn backward(&self, input: &Tensor, grad_output: &Tensor) -> Vec<Gradients> {
-        let channels = Channels::of(&input.shape);
-        (0..channels.count)
-            .map(|c| self.channel(input, c).backward(&channels.gather(&grad_output.data, c)))
-            .collect()
-    }
-
-    fn double_backward(&self, pass: &Pass, grad_output: &Tensor) -> Vec<SecondGradients> {
-        let channels = Channels::of(&pass.input.shape);
-        let given = pass.cotangents.clone().unwrap_or_default();
-        let of = |tensor: &Option<Tensor>, c: usize| tensor.as_ref().map_or(0.0, |tensor| tensor.data[c]);
-        (0..channels.count)
-            .map(|c| {
-                let u = match &given.grad_input {
-                    Some(u) => channels.gather(&u.data, c),
-                    None => vec![0.0; channels.values_per_channel()],
-                };
-                let (v, t) = (of(&given.grad_weight, c), of(&given.grad_bias, c));
-                let cotangents = Cotangents { input: u, weight: v, bias: t };
-                self.channel(&pass.input, c)
-                    .double_backward(&channels.gather(&grad_output.data, c), &cotangents)
-            })
-            .collect()
-    }
-}
-
-/// Puts lists back to where their channels lie, in an array of the input's
-/// shape, dtype and memory order.
-fn join_channels<'a>(input: &Tensor, lists: impl Iterator<Item = &'a [f64]>) -> Tensor {
-    let channels = Channels::of(&input.shape);
-    let mut data = vec![0.0; input.len()];
-    for (c, list) in lists.enumerate() {
-        channels.scatter(list, c, &mut data);
-    }
-    rounding::tensor(input.dtype, &input.shape, &data).with_layout(answer_layout(input))
-}
-
-fn answer_gradients(outcome: &mut Outcome, pass: &Pass, forward: &Forward) {
-    let Some(grad_output) = &pass.grad_output else { return };
-    let first = forward.backward(&pass.input, grad_output);
-    let mask = pass.output_mask.unwrap_or(OutputMask { input: true, weight: true, bias: true });
-    let fields = &mut outcome.fields;
-    if mask.input {
-        let lists = first.iter().map(|gradients| gradients.input.as_slice());
-        fields.insert(Field::GradInput, join_channels(&pass.input, lists));
-    }
-    if let (true, Some(weight)) = (mask.weight, &forward.weight) {
-        let values: Vec<f64> = first.iter().map(|gradients| gradients.weight).collect();
-        fields.insert(Field::GradWeight, rounding::tensor(weight.dtype, &weight.shape, &values));
-    }
-    if let (true, Some(bias)) = (mask.bias, &forward.bias) {
-        let values: Vec<f64> = first.iter().map(|gradients| gradients.bias).collect();
-        fields.insert(Field::GradBias, rounding::tensor(bias.dtype, &bias.shape, &values));
-    }
-    if pass.cotangents.is_some() {
-        answer_second_gradients(outcome, pass, forward, &forward.double_backward(pass, grad_output));
-    }
-}
-
-fn answer_second_gradients(
-    outcome: &mut Outcome,
-    pass: &Pass,
-    forward: &Forward,
-    second: &[SecondGradients],
-) {
-    let by_output = second.iter().map(|gradients| gradients.grad_output.as_slice());
-    outcome.fields.insert(Field::SecondGradOutput, join_channels(&pass.input, by_output));
-    let by_input = second.iter().map(|gradients| gradients.input.as_slice());
-    outcome.fields.insert(Field::SecondGradInput, join_channels(&pass.input, by_input));
-    if let Some(weight) = &forward.weight {
-        let values: Vec<f64> = second.iter().map(|gradients| gradients.weight).collect();
-        outcome
-            .fields
-            .insert(Field::SecondGradWeight, rounding::tensor(weight.dtype, &weight.shape, &values));
+        self.0.run(case)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Layer, Rank};
+    use crate::case::{Layer, Mode, Pass, Rank, State, Step};
     use crate::number::Number;
-    use crate::tensor::DType;
+    use crate::outcome::{Field, RefusalKind};
+    use crate::tensor::{DType, Tensor};
 
     fn layer_of_four() -> Case {
         let vector = |value| Some(Tensor::vector(DType::F32, &[value; 4]));

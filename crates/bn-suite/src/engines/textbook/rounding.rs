@@ -10,10 +10,11 @@
 
 use half::{bf16, f16};
 
+use super::recipe::Recipe;
 use crate::tensor::{DType, Tensor};
 
 /// The value of `dtype` nearest to `value`, ties to even.
-pub(super) fn round(value: f64, dtype: DType) -> f64 {
+pub(crate) fn round(value: f64, dtype: DType) -> f64 {
     match dtype {
         DType::F16 => f16::from_f32(round_to_odd(value)).to_f64(),
         DType::Bf16 => bf16::from_f32(round_to_odd(value)).to_f64(),
@@ -24,8 +25,8 @@ pub(super) fn round(value: f64, dtype: DType) -> f64 {
 }
 
 /// An array of these values, each rounded to `dtype`.
-pub(super) fn tensor(dtype: DType, shape: &[usize], values: &[f64]) -> Tensor {
-    let data = values.iter().map(|&value| round(value, dtype)).collect();
+pub(crate) fn tensor(recipe: &dyn Recipe, dtype: DType, shape: &[usize], values: &[f64]) -> Tensor {
+    let data = values.iter().map(|&value| recipe.round(value, dtype)).collect();
     Tensor::new(dtype, shape, data)
 }
 

@@ -2,7 +2,12 @@
 //!
 //! `cases = passed + failed + unsupported + disputed`; a `ratio` is
 //! |got − expected| / allowance. The worst element is taken over the passed and
-//! the failed cases.
+//! the failed cases. `passed` and `failed` are by the grade *conforms*; the grade
+//! *accurate* is under `accurate`, and what exceeds it under `excesses`.
+
+mod accurate;
+
+pub use accurate::{AccurateCounts, ExcessEntry};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -21,10 +26,14 @@ pub struct Report {
     pub counts: Counts,
     /// The element closest to its allowance, or furthest outside.
     pub worst: Option<WorstOf>,
-    /// The same by group, in the order of the cases.
+    /// The same cases by the grade *accurate*.
+    pub accurate: AccurateCounts,
+    /// All of it by group, in the order of the cases.
     pub groups: Vec<GroupReport>,
     /// Everything that is wrong: one entry per step and field.
     pub failures: Vec<FailureEntry>,
+    /// The arrays that are not accurate, with their causes.
+    pub excesses: Vec<ExcessEntry>,
     /// What the engine was not asked, and why.
     pub unsupported_cases: Vec<UnsupportedEntry>,
     /// Known differences of this engine.
@@ -77,6 +86,8 @@ pub struct GroupReport {
     pub counts: Counts,
     /// Their worst element.
     pub worst: Option<WorstOf>,
+    /// The same cases by the grade *accurate*.
+    pub accurate: AccurateCounts,
 }
 
 /// A worst element, and the case it is in.
@@ -144,8 +155,10 @@ impl Report {
             engine,
             counts: Counts::default(),
             worst: None,
+            accurate: AccurateCounts::default(),
             groups: Vec::new(),
             failures: Vec::new(),
+            excesses: Vec::new(),
             unsupported_cases: Vec::new(),
             disputed_cases: Vec::new(),
         };
@@ -160,8 +173,11 @@ impl Report {
         let group = self.group(case.group());
         group.counts.add(&case.verdict);
         keep_larger(&mut group.worst, worst.clone());
+        group.accurate.add(case);
         self.counts.add(&case.verdict);
         keep_larger(&mut self.worst, worst);
+        self.accurate.add(case);
+        self.excesses.extend(accurate::entries(case));
         let name = || case.case.clone();
         match &case.verdict {
             Verdict::Passed { .. } => {}
@@ -180,7 +196,12 @@ impl Report {
 
     fn group(&mut self, name: &str) -> &mut GroupReport {
         let place = self.groups.iter().position(|group| group.name == name).unwrap_or_else(|| {
-            let group = GroupReport { name: name.into(), counts: Counts::default(), worst: None };
+            let group = GroupReport {
+                name: name.into(),
+                counts: Counts::default(),
+                worst: None,
+                accurate: AccurateCounts::default(),
+            };
             self.groups.push(group);
             self.groups.len() - 1
         });

@@ -1,0 +1,130 @@
+//! `bn mutants`: how many wrong batch norms does the suite refuse?
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use bn_suite::catalogue;
+use bn_suite::fixtures;
+use bn_suite::kill_matrix::{self, Cases, KillMatrix, Row};
+use bn_suite::mutants::{self, Mutant};
+use bn_suite::rivals;
+use clap::{Args, ValueEnum};
+
+use crate::selection::{self, FixturesArgument};
+use crate::{names, progress, style};
+
+/// What `bn mutants` takes.
+#[derive(Args)]
+pub struct Arguments {
+    /// Only this mutant
+    #[arg(long, value_name = "NAME")]
+    mutant: Option<String>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    #[command(flatten)]
+    fixtures: FixturesArgument,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// Runs the mutants, prints, and says whether none survives.
+pub fn run(arguments: &Arguments) -> Result<bool> {
+    let mutants = chosen(arguments.mutant.as_deref())?;
+    let cases = cases(&arguments.fixtures)?;
+    let bar = progress::bar(mutants.len(), "killing");
+    let matrix = kill_matrix::run(&mutants, &rivals::all()?, &cases, || bar.inc(1));
+    bar.finish_and_clear();
+    let mut out = anstream::stdout();
+    match (arguments.format, &arguments.mutant) {
+        (Format::Json, _) => write!(out, "{}", fixtures::pretty(&serde_json::to_value(&matrix)?))?,
+        (Format::Table, Some(_)) => write_killers(&mut out, &matrix)?,
+        (Format::Table, None) => write_table(&mut out, &matrix)?,
+    }
+    Ok(matrix.survivors.is_empty())
+}
+
+fn chosen(name: Option<&str>) -> Result<Vec<Mutant>> {
+    let Some(name) = name else { return Ok(mutants::all()) };
+    let all = mutants::all();
+    let known = all.iter().map(|mutant| mutant.name);
+    let unknown = || names::unknown("mutant", name, known, "`bn mutants` lists them");
+    Ok(vec![mutants::by_name(name).with_context(unknown)?])
+}
+
+/// Every case: what the catalogue stores, from the fixtures; the others solved anew.
+fn cases(fixtures: &FixturesArgument) -> Result<Cases> {
+    let entries = catalogue::all();
+    let is_generated = |name: &str| entries.iter().any(|entry| entry.case.name == name && !entry.stored);
+    let all = selection::select(None, None, fixtures)?;
+    let (generated, golden) = all.into_iter().partition(|golden| is_generated(&golden.case.name));
+    Ok(Cases { golden, generated })
+}
+
+fn write_table(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
+    let row = |row: &Row| {
+        let count = |killers: &[String]| match killers.len() {
+            0 => style::bad("survives"),
+            killers => killers.to_string(),
+        };
+        let source = if row.source.is_empty() { String::new() } else { format!(" ({})", row.source) };
+        let (golden, generated) = (count(&row.killed_by.golden), count(&row.killed_by.generated));
+        vec![row.name.clone(), golden, generated, format!("{}{source}", row.fault)]
+    };
+    let rows = matrix.mutants.iter().map(row).collect();
+    writeln!(out, "{}", style::table(&["mutant", "golden", "generated", "what is wrong"], rows, 1..3))?;
+    write_rivals(out, matrix)?;
+    write_cases(out, matrix)?;
+    let KillMatrix { total, killed_by_golden, killed_by_generated, .. } = matrix;
+    let survivors = match matrix.survivors.len() {
+        0 => style::good("0 survivors"),
+        count => style::bad(style::count(count, "survivor")),
+    };
+    writeln!(
+        out,
+        "{total} mutants: {killed_by_golden} killed by stored cases alone, \
+         {killed_by_generated} by generated cases alone, {survivors}"
+    )?;
+    Ok(())
+}
+
+/// What the other suites make of the same mutants.
+fn write_rivals(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
+    let rivals = matrix.rivals.iter();
+    let rows = rivals.map(|rival| vec![rival.name.clone(), rival.killed.to_string(), rival.about.clone()]);
+    writeln!(out, "{}", style::table(&["other suites", "killed", "what they are"], rows.collect(), 1..2))?;
+    Ok(())
+}
+
+fn write_cases(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
+    let only: Vec<String> = matrix
+        .only_killers
+        .iter()
+        .map(|killer| format!("{} ({})", killer.case, killer.mutants.join(", ")))
+        .collect();
+    if !only.is_empty() {
+        writeln!(out, "{}", style::paragraph(&format!("the only killers: {}", only.join("; "))))?;
+    }
+    if !matrix.idle_cases.is_empty() {
+        let text = format!("kill nothing: {}", matrix.idle_cases.join(", "));
+        writeln!(out, "{}", style::paragraph(&text))?;
+    }
+    Ok(())
+}
+
+/// One mutant with every case that kills it.
+fn write_killers(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
+    for Row { name, fault, source, killed_by } in &matrix.mutants {
+        let source = if source.is_empty() { String::new() } else { format!(" ({source})") };
+        writeln!(out, "{name}: {fault}{source}")?;
+        for (kind, killers) in [("stored", &killed_by.golden), ("generated", &killed_by.generated)] {
+            let killers = if killers.is_empty() { style::bad("none") } else { killers.join(", ") };
+            writeln!(out, "{}", style::paragraph(&format!("killed by {kind} cases: {killers}")))?;
+        }
+    }
+    Ok(())
+}
