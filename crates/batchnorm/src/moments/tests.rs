@@ -210,6 +210,16 @@ fn merged_parts_are_the_whole_in_any_grouping() {
 }
 
 #[test]
+fn merging_with_nothing_changes_nothing() {
+    let nothing = Moments::default();
+    for (name, _, values) in hard() {
+        let moments = Exact::new(values, 2f64.powi(-9)).measured::<f64>();
+        assert_eq!((moments.merge(&nothing), nothing.merge(&moments)), (moments, moments), "{name}");
+    }
+    assert_eq!(nothing.merge(&nothing), nothing);
+}
+
+#[test]
 fn parts_at_different_scales_merge() {
     let (small, huge) = (Exact::new(vec![1, 2, 3], 1.0), Exact::new(vec![-3, 5], 2f64.powi(1000)));
     let merged = small.measured::<f64>().merge(&huge.measured::<f64>());
