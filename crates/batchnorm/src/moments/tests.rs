@@ -129,6 +129,20 @@ fn equal_values_have_variance_0_and_no_deviation() {
     }
 }
 
+/// Equal values of about 10⁻¹⁴⁶ whose mean rounds: each d² is below the smallest
+/// subnormal and vanishes, while D²/n does not.
+#[test]
+fn squares_that_vanish_make_no_negative_variance() {
+    for k in -495..-475 {
+        for value in [0.1, 2.7, 5.9, 7.3].map(|value| value * 2f64.powi(k)) {
+            for n in [3, 6, 9, 13] {
+                let moments = moments(Array2::from_elem((n, 1), value).view()).unwrap()[0];
+                assert!(moments.m2 >= 0.0, "{n} × {value:e}: {:e}", moments.m2);
+            }
+        }
+    }
+}
+
 /// f32 squares never leave f64; f64 squares do, and the scale brings them back.
 #[test]
 fn huge_values_have_finite_statistics() {
@@ -234,4 +248,11 @@ fn parts_at_different_scales_merge() {
     let merged = low.measured::<f64>().merge(&high.measured::<f64>());
     let statistics = Statistics::from_moments(&merged, 1e-5);
     assert_eq!(statistics.deviation(3.0 * 2f64.powi(900)) * statistics.per_deviation(), 1.0);
+    // And two whose means need both numbers, and whose own deviations count.
+    let part = |values: &[i64]| Exact::new(values.to_vec(), 2f64.powi(510));
+    let merged = part(&[-3, -3, -4]).measured::<f64>().merge(&part(&[3, 3, 4]).measured::<f64>());
+    let statistics = Statistics::from_moments(&merged, 1e-5);
+    let got = statistics.deviation(4.0 * 2f64.powi(510)) * statistics.per_deviation();
+    let expected = 4.0 / (68.0f64 / 6.0).sqrt();
+    assert!((got - expected).abs() <= 32.0 * U, "{got} for {expected}");
 }
