@@ -141,15 +141,26 @@ impl Tracked {
         if narrows { self.kept_in(format).computed_in(format) } else { self.computed_in(format) }
     }
 
-    /// What the engine answers in a dtype, and what the next step starts from:
-    /// truth and engine are both rounded, each by at most half an ulp. A value
-    /// that is exact on both sides stays exact.
-    pub fn stored(&self, format: Format) -> Tracked {
+    /// What the engine answers in a dtype, and what the next step starts from: truth
+    /// and engine are both rounded.
+    ///
+    /// To nearest: rounding keeps the order, so what lies within value ± error is
+    /// answered within round(value − error) … round(value + error). Where the error
+    /// is small against the dtype's steps, that is the truth alone, unless it lies
+    /// next to the middle of two of them. Faithfully: one step more than the error;
+    /// what is exact on both sides stays exact.
+    pub fn stored(&self, format: Format, to_nearest: bool) -> Tracked {
         let rounded = format.round(&self.value);
-        let unmoved = self.error == 0.0 && Real::from(rounded) == self.value;
+        let exact = self.error == 0.0 && Real::from(rounded) == self.value;
         let error = match self.error {
             f64::INFINITY => f64::INFINITY,
-            _ if unmoved || !rounded.is_finite() => 0.0,
+            _ if exact || !rounded.is_finite() => 0.0,
+            error if to_nearest => {
+                let error = Real::from(error);
+                let highest = format.round(&(&self.value + &error)) - rounded;
+                let lowest = rounded - format.round(&(&self.value - &error));
+                highest.max(lowest)
+            }
             error => error + format.ulp(self.magnitude()),
         };
         Tracked { value: Real::from(rounded), error, approximate: rounded, arithmetic: self.arithmetic }
@@ -233,7 +244,7 @@ pub fn sum<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::truth::format::F32;
+    use crate::truth::format::{F16, F32};
 
     fn single(value: f64) -> Tracked {
         Tracked::exact(value, F32)
@@ -268,9 +279,28 @@ mod tests {
         assert!(error > 0.0 && error <= tracked.error);
     }
 
+    /// 1 + 2⁻¹⁰/3 in f16, whose steps are 2⁻¹⁰ there: an error that does not reach the
+    /// middle between two steps is rounded away, one that does is a step.
+    #[test]
+    fn a_small_error_is_rounded_away() {
+        let step = 2f64.powi(-10);
+        let answered = |error: f64| {
+            let value = Tracked::new(Real::from(1.0 + step / 3.0), error, F32);
+            let stored = value.stored(F16, true);
+            (stored.approximate, stored.error)
+        };
+        assert_eq!(answered(step * 0.16), (1.0, 0.0));
+        assert_eq!(answered(step * 0.17), (1.0, step));
+        assert_eq!(answered(step * 0.9), (1.0, step));
+        let largest = Tracked::new(Real::from(65504.0), 20.0, F32);
+        assert_eq!(largest.stored(F16, true).error, f64::INFINITY, "it may overflow");
+    }
+
     #[test]
     fn exact_zeros_stay_exact() {
         let zero = &single(0.0) * &single(3.5);
-        assert_eq!((zero.error, zero.stored(F32).error), (0.0, 0.0));
+        for to_nearest in [true, false] {
+            assert_eq!((zero.error, zero.stored(F32, to_nearest).error), (0.0, 0.0));
+        }
     }
 }

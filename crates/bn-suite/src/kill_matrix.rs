@@ -4,18 +4,46 @@
 //! the stored cases alone, which is all that a user of the fixtures has, and by the
 //! generated ones alone. One that is not is a *survivor*, and a gap in the suite.
 //!
-//! The rivals (see [`crate::rivals`]) judge the same engines, so that their kill
-//! rates can stand beside the suite's.
+//! The other half of the measure are the right engines: none may be refused. And
+//! the rivals (see [`crate::rivals`]) judge the same engines, wrong and right, so
+//! that their rates can stand beside the suite's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::check::{self, Replay, Verdict};
+use crate::case::{Case, Step};
+use crate::check::{self, CaseReport, Replay, Verdict, Worst};
+use crate::engine::Engine;
+use crate::engines::{self, Constructor};
 use crate::golden::Golden;
-use crate::mutants::Mutant;
-use crate::rivals::Rival;
+use crate::mutants::{self, Mutant};
+use crate::number;
+use crate::rivals::{self, Rival};
+
+/// Who is judged, and who judges beside the suite.
+pub struct Suspects {
+    /// The wrong engines.
+    pub mutants: Vec<Mutant>,
+    /// The right ones, by name.
+    pub variants: Vec<(String, Constructor)>,
+    /// Other suites.
+    pub rivals: Vec<Rival>,
+}
+
+impl Suspects {
+    /// Everybody that comes with the suite.
+    pub fn all() -> Result<Self, rivals::RecordError> {
+        Ok(Suspects { mutants: mutants::all(), variants: right_engines(), rivals: rivals::all()? })
+    }
+}
+
+/// The engines that are right.
+fn right_engines() -> Vec<(String, Constructor)> {
+    let known = |name: &str| engines::constructor(name).map(|make| (name.to_owned(), make));
+    engines::names().filter_map(known).collect()
+}
 
 /// The cases of the suite with their truth, by where they come from.
 #[derive(Clone, Debug, Default)]
@@ -49,12 +77,17 @@ pub struct KillMatrix {
     pub survivors: Vec<String>,
     /// Every mutant with its killers.
     pub mutants: Vec<Row>,
-    /// What the other suites make of the same mutants.
+    /// Every right engine, and whether the suite takes it for one.
+    pub variants: Vec<VariantRow>,
+    /// What the other suites make of the same engines.
     pub rivals: Vec<RivalRow>,
     /// The cases without which a mutant would survive the cases of that source.
     pub only_killers: Vec<OnlyKiller>,
     /// The cases that kill no mutant.
     pub idle_cases: Vec<String>,
+    /// The cases of more than [`LARGE`] elements, which are asked only of the mutants
+    /// that no smaller case of their source kills.
+    pub large_cases: Vec<String>,
 }
 
 /// A mutant and its killers.
@@ -79,6 +112,20 @@ pub struct KilledBy {
     pub generated: Vec<String>,
 }
 
+/// A right engine before the suite.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VariantRow {
+    /// The engine's name.
+    pub name: String,
+    /// Whether every case takes it.
+    pub passed: bool,
+    /// The largest |got − expected| / allowance over all cases.
+    #[serde(with = "number::plain")]
+    pub worst_ratio: f64,
+    /// The cases that do not take it.
+    pub refused_by: Vec<String>,
+}
+
 /// How many of the mutants another suite refuses.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RivalRow {
@@ -90,6 +137,8 @@ pub struct RivalRow {
     pub killed: usize,
     /// Of so many.
     pub total: usize,
+    /// How many of the right engines it refuses.
+    pub variants_refused: usize,
 }
 
 /// A case that is the only one of its source to kill some mutants.
@@ -119,26 +168,39 @@ impl Row {
     }
 }
 
-/// Runs every mutant on every case and before every rival, mutants in parallel, and
-/// the cases of one in turn: some keep from one case what they show in the next.
-/// `done` is called after each mutant.
-pub fn run(mutants: &[Mutant], rivals: &[Rival], cases: &Cases, done: impl Fn() + Sync) -> KillMatrix {
-    let judged: Vec<(Row, Vec<bool>)> = mutants
+/// The number of input elements above which a case is large.
+pub const LARGE: usize = 1 << 18;
+
+/// Runs every mutant and every right engine on every case and before every rival.
+/// The engines run in parallel, the cases of one in turn: some keep from one case
+/// what they show in the next. `done` is called after each engine.
+pub fn run(suspects: &Suspects, cases: &Cases, done: impl Fn() + Sync) -> KillMatrix {
+    let Suspects { mutants, variants, rivals } = suspects;
+    let refused_by_rivals = |make: &dyn Fn() -> Box<dyn Engine>| -> Vec<bool> {
+        rivals.iter().map(|rival| !rival.accepts(make().as_mut())).collect()
+    };
+    let wrong: Vec<(Row, Vec<bool>)> = mutants
         .par_iter()
-        .map(|mutant| {
-            let row = row(mutant, cases);
-            let refused = rivals.iter().map(|rival| !rival.accepts(mutant.engine().as_mut())).collect();
-            done();
-            (row, refused)
-        })
+        .map(|mutant| (row(mutant, cases), refused_by_rivals(&|| mutant.engine())))
+        .inspect(|_| done())
         .collect();
-    let (rows, refused): (Vec<Row>, Vec<Vec<bool>>) = judged.into_iter().unzip();
+    let right: Vec<(VariantRow, Vec<bool>)> = variants
+        .par_iter()
+        .map(|(name, make)| (variant_row(name, make().as_mut(), cases), refused_by_rivals(make)))
+        .inspect(|_| done())
+        .collect();
+    let (rows, wrong_refused): (Vec<Row>, Vec<Vec<bool>>) = wrong.into_iter().unzip();
+    let (variant_rows, right_refused): (Vec<VariantRow>, Vec<Vec<bool>>) = right.into_iter().unzip();
     let killed = |source: Source| rows.iter().filter(|row| !row.killed_by.of(source).is_empty()).count();
-    let rival = |(index, rival): (usize, &Rival)| RivalRow {
-        name: rival.name.into(),
-        about: rival.about.into(),
-        killed: refused.iter().filter(|refused| refused[index]).count(),
-        total: rows.len(),
+    let rival = |(index, rival): (usize, &Rival)| {
+        let refused = |engines: &[Vec<bool>]| engines.iter().filter(|refused| refused[index]).count();
+        RivalRow {
+            name: rival.name.into(),
+            about: rival.about.into(),
+            killed: refused(&wrong_refused),
+            total: rows.len(),
+            variants_refused: refused(&right_refused),
+        }
     };
     KillMatrix {
         total: rows.len(),
@@ -146,24 +208,74 @@ pub fn run(mutants: &[Mutant], rivals: &[Rival], cases: &Cases, done: impl Fn() 
         killed_by_generated: killed(Source::Generated),
         survivors: rows.iter().filter(|row| row.survives()).map(|row| row.name.clone()).collect(),
         rivals: rivals.iter().enumerate().map(rival).collect(),
+        variants: variant_rows,
         only_killers: only_killers(&rows),
         idle_cases: idle_cases(&rows, cases),
+        large_cases: cases.all().filter(|case| is_large(case)).map(|case| case.name.clone()).collect(),
         mutants: rows,
     }
 }
 
-fn row(mutant: &Mutant, cases: &Cases) -> Row {
-    let killers = |goldens: &[Golden]| {
-        // Each source alone must do, so a mutant starts each of them anew.
-        let mut engine = mutant.engine();
-        let replay = Replay::named(&engine.about().name);
-        let fails = |golden: &&Golden| {
-            matches!(check::check(golden, engine.as_mut(), &replay).verdict, Verdict::Failed { .. })
-        };
-        goldens.iter().filter(fails).map(|golden| golden.case.name.clone()).collect()
+impl KillMatrix {
+    /// Whether every mutant is killed from both sides and no right engine is refused.
+    pub fn is_clean(&self) -> bool {
+        self.survivors.is_empty() && self.variants.iter().all(|variant| variant.passed)
+    }
+}
+
+impl Cases {
+    fn all(&self) -> impl Iterator<Item = &Case> {
+        self.golden.iter().chain(&self.generated).map(|golden| &golden.case)
+    }
+}
+
+fn is_large(case: &Case) -> bool {
+    let elements = |step: &Step| match step {
+        Step::BatchNorm(pass) => pass.input.len(),
+        Step::Merge { parts } => parts.iter().map(|part| part.len()).sum(),
+        Step::Reset { .. } | Step::Fold(_) => 0,
     };
-    let killed_by = KilledBy { golden: killers(&cases.golden), generated: killers(&cases.generated) };
+    case.steps.iter().map(elements).sum::<usize>() > LARGE
+}
+
+fn row(mutant: &Mutant, cases: &Cases) -> Row {
+    let killed_by =
+        KilledBy { golden: killers(mutant, &cases.golden), generated: killers(mutant, &cases.generated) };
     Row { name: mutant.name.into(), fault: mutant.fault.into(), source: mutant.source.into(), killed_by }
+}
+
+/// The cases of one source that kill a mutant. Each source alone must do, so the
+/// mutant starts each of them anew.
+fn killers(mutant: &Mutant, goldens: &[Golden]) -> Vec<String> {
+    let mut engine = mutant.engine();
+    let mut fails =
+        |golden: &&Golden| matches!(judge(golden, engine.as_mut()).verdict, Verdict::Failed { .. });
+    let (large, small): (Vec<&Golden>, Vec<&Golden>) =
+        goldens.iter().partition(|golden| is_large(&golden.case));
+    let mut killers: Vec<&Golden> = small.into_iter().filter(&mut fails).collect();
+    if killers.is_empty() {
+        killers = large.into_iter().filter(&mut fails).collect();
+    }
+    killers.into_iter().map(|golden| golden.case.name.clone()).collect()
+}
+
+fn variant_row(name: &str, engine: &mut dyn Engine, cases: &Cases) -> VariantRow {
+    let reports: Vec<CaseReport> =
+        cases.golden.iter().chain(&cases.generated).map(|golden| judge(golden, engine)).collect();
+    let refused = reports.iter().filter(|report| !matches!(report.verdict, Verdict::Passed { .. }));
+    let refused_by: Vec<String> = refused.map(|report| report.case.clone()).collect();
+    let worst = reports.iter().map(CaseReport::worst).fold(None, Worst::larger);
+    VariantRow {
+        name: name.into(),
+        passed: refused_by.is_empty(),
+        worst_ratio: worst.map_or(0.0, |worst| worst.ratio),
+        refused_by,
+    }
+}
+
+fn judge(golden: &Golden, engine: &mut dyn Engine) -> CaseReport {
+    let replay = Replay::named(&engine.about().name);
+    check::check(golden, engine, &replay)
 }
 
 fn only_killers(rows: &[Row]) -> Vec<OnlyKiller> {
@@ -183,6 +295,6 @@ fn only_killers(rows: &[Row]) -> Vec<OnlyKiller> {
 fn idle_cases(rows: &[Row], cases: &Cases) -> Vec<String> {
     let killers: BTreeSet<&String> =
         rows.iter().flat_map(|row| row.killed_by.golden.iter().chain(&row.killed_by.generated)).collect();
-    let all = cases.golden.iter().chain(&cases.generated).map(|golden| &golden.case.name);
-    all.filter(|case| !killers.contains(case)).cloned().collect()
+    let idle = cases.all().filter(|case| !killers.contains(&case.name) && !is_large(case));
+    idle.map(|case| case.name.clone()).collect()
 }

@@ -38,16 +38,20 @@ impl Grade {
     /// The arithmetic that the grade assumes.
     pub fn model(self) -> Model {
         match self {
-            Grade::Conforms => {
-                Model { narrow_sums: true, narrow_statistics: true, folded: true, narrow_elements: false }
-            }
+            Grade::Conforms => Model {
+                narrow_sums: true,
+                narrow_statistics: true,
+                folded: true,
+                narrow_elements: false,
+                to_nearest: true,
+            },
             Grade::Accurate => Model::default(),
         }
     }
 }
 
-/// An engine's arithmetic, as a list of what it does without. The default does
-/// without nothing: it is the arithmetic of the grade *accurate*.
+/// An engine's arithmetic: what it does without, and how it rounds its answers. The
+/// default is the arithmetic of the grade *accurate*, which does without nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Model {
     /// Sums, and the moments that they make, are rounded as single elements are.
@@ -59,6 +63,11 @@ pub struct Model {
     /// Every operation is rounded to the input's dtype, be it 16 bits wide. No
     /// grade assumes that; it is there to be found as a cause.
     pub narrow_elements: bool,
+    /// What is answered is the value of its dtype nearest to what was computed, not
+    /// one of the two neighbours (faithful rounding). The one thing in which the
+    /// grade *conforms* is the stricter one: for 16-bit answers it tells rounding
+    /// from cutting off.
+    pub to_nearest: bool,
 }
 
 /// The formats that a model comes to for one case.
@@ -86,6 +95,8 @@ pub struct Precision {
     pub statistics: Format,
     /// Whether the engine may scale before it subtracts.
     pub folded: bool,
+    /// Whether answers are rounded to nearest.
+    pub to_nearest: bool,
 }
 
 impl Model {
@@ -109,7 +120,8 @@ impl Model {
             (false, true) => TWO_WORDS,
             (false, false) => F64,
         };
-        Precision { elements, moments, sums, statistics, folded: self.folded }
+        let Model { folded, to_nearest, .. } = self;
+        Precision { elements, moments, sums, statistics, folded, to_nearest }
     }
 }
 

@@ -8,7 +8,7 @@ use bn_suite::catalogue;
 use bn_suite::engines;
 use bn_suite::fixtures;
 use bn_suite::golden::Golden;
-use bn_suite::kill_matrix::{self, Cases, KillMatrix};
+use bn_suite::kill_matrix::{self, Cases, KillMatrix, Suspects};
 use bn_suite::mutants;
 use rayon::prelude::*;
 
@@ -37,10 +37,13 @@ fn survivors(matrix: &KillMatrix) -> String {
 }
 
 #[test]
-fn no_mutant_survives() {
-    let matrix = kill_matrix::run(&mutants::all(), &[], &cases(), || ());
+fn no_mutant_survives_and_no_right_engine_is_refused() {
+    let suspects = Suspects { rivals: Vec::new(), ..Suspects::all().unwrap() };
+    let matrix = kill_matrix::run(&suspects, &cases(), || ());
     assert!(matrix.survivors.is_empty(), "\n{}\n", survivors(&matrix));
     assert_eq!((matrix.killed_by_golden, matrix.killed_by_generated), (matrix.total, matrix.total));
+    let refused: Vec<_> = matrix.variants.iter().filter(|variant| !variant.passed).collect();
+    assert!(refused.is_empty(), "{refused:#?}");
 }
 
 #[test]
@@ -74,11 +77,14 @@ fn the_matrix_counts() {
     };
     let cases = Cases { golden: of("folding"), generated: of("merging") };
     let chosen = ["fold-without-eps", "merge-within-only"].map(|name| mutants::by_name(name).unwrap());
-    let matrix = kill_matrix::run(&chosen, &[], &cases, || ());
+    let suspects = Suspects { mutants: chosen.into(), rivals: Vec::new(), ..Suspects::all().unwrap() };
+    let matrix = kill_matrix::run(&suspects, &cases, || ());
     assert_eq!((matrix.total, matrix.killed_by_golden, matrix.killed_by_generated), (2, 1, 1));
     assert_eq!(matrix.survivors, ["fold-without-eps", "merge-within-only"]);
     assert!(matrix.mutants[0].killed_by.generated.is_empty());
     assert!(matrix.mutants[1].killed_by.golden.is_empty());
+    assert!(matrix.variants.iter().all(|variant| variant.passed && variant.worst_ratio <= 1.0));
+    assert!(!matrix.is_clean());
     let killers = matrix.mutants[0].killed_by.golden.len() + matrix.mutants[1].killed_by.generated.len();
     assert_eq!(matrix.idle_cases.len() + killers, cases.golden.len() + cases.generated.len());
 }

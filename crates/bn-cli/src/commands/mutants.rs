@@ -5,9 +5,8 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use bn_suite::catalogue;
 use bn_suite::fixtures;
-use bn_suite::kill_matrix::{self, Cases, KillMatrix, Row};
-use bn_suite::mutants::{self, Mutant};
-use bn_suite::rivals;
+use bn_suite::kill_matrix::{self, Cases, KillMatrix, Row, Suspects, VariantRow};
+use bn_suite::mutants;
 use clap::{Args, ValueEnum};
 
 use crate::selection::{self, FixturesArgument};
@@ -32,12 +31,13 @@ enum Format {
     Json,
 }
 
-/// Runs the mutants, prints, and says whether none survives.
+/// Runs the engines, prints, and says whether no mutant survives and no right
+/// engine is refused.
 pub fn run(arguments: &Arguments) -> Result<bool> {
-    let mutants = chosen(arguments.mutant.as_deref())?;
+    let suspects = chosen(arguments.mutant.as_deref())?;
     let cases = cases(&arguments.fixtures)?;
-    let bar = progress::bar(mutants.len(), "killing");
-    let matrix = kill_matrix::run(&mutants, &rivals::all()?, &cases, || bar.inc(1));
+    let bar = progress::bar(suspects.mutants.len() + suspects.variants.len(), "judging");
+    let matrix = kill_matrix::run(&suspects, &cases, || bar.inc(1));
     bar.finish_and_clear();
     let mut out = anstream::stdout();
     match (arguments.format, &arguments.mutant) {
@@ -45,15 +45,17 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         (Format::Table, Some(_)) => write_killers(&mut out, &matrix)?,
         (Format::Table, None) => write_table(&mut out, &matrix)?,
     }
-    Ok(matrix.survivors.is_empty())
+    Ok(matrix.is_clean())
 }
 
-fn chosen(name: Option<&str>) -> Result<Vec<Mutant>> {
-    let Some(name) = name else { return Ok(mutants::all()) };
-    let all = mutants::all();
-    let known = all.iter().map(|mutant| mutant.name);
+/// Everybody, or one mutant alone.
+fn chosen(name: Option<&str>) -> Result<Suspects> {
+    let all = Suspects::all()?;
+    let Some(name) = name else { return Ok(all) };
+    let known = all.mutants.iter().map(|mutant| mutant.name);
     let unknown = || names::unknown("mutant", name, known, "`bn mutants` lists them");
-    Ok(vec![mutants::by_name(name).with_context(unknown)?])
+    let mutant = mutants::by_name(name).with_context(unknown)?;
+    Ok(Suspects { mutants: vec![mutant], variants: Vec::new(), ..all })
 }
 
 /// Every case: what the catalogue stores, from the fixtures; the others solved anew.
@@ -77,6 +79,7 @@ fn write_table(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
     };
     let rows = matrix.mutants.iter().map(row).collect();
     writeln!(out, "{}", style::table(&["mutant", "golden", "generated", "what is wrong"], rows, 1..3))?;
+    write_variants(out, matrix)?;
     write_rivals(out, matrix)?;
     write_cases(out, matrix)?;
     let KillMatrix { total, killed_by_golden, killed_by_generated, .. } = matrix;
@@ -87,16 +90,37 @@ fn write_table(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
     writeln!(
         out,
         "{total} mutants: {killed_by_golden} killed by stored cases alone, \
-         {killed_by_generated} by generated cases alone, {survivors}"
+         {killed_by_generated} by generated cases alone, {survivors}; \
+         {} of {} right engines passed",
+        matrix.variants.iter().filter(|variant| variant.passed).count(),
+        matrix.variants.len()
     )?;
     Ok(())
 }
 
-/// What the other suites make of the same mutants.
+/// Whether the suite takes the right engines for right.
+fn write_variants(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
+    let row = |variant: &VariantRow| {
+        let refused = match variant.refused_by.as_slice() {
+            [] => style::good("by no case"),
+            cases => style::bad(cases.join(", ")),
+        };
+        vec![variant.name.clone(), style::ratio(variant.worst_ratio), refused]
+    };
+    let rows = matrix.variants.iter().map(row).collect();
+    writeln!(out, "{}", style::table(&["right engine", "worst", "refused"], rows, 1..2))?;
+    Ok(())
+}
+
+/// What the other suites make of the same engines.
 fn write_rivals(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
     let rivals = matrix.rivals.iter();
-    let rows = rivals.map(|rival| vec![rival.name.clone(), rival.killed.to_string(), rival.about.clone()]);
-    writeln!(out, "{}", style::table(&["other suites", "killed", "what they are"], rows.collect(), 1..2))?;
+    let rows = rivals.map(|rival| {
+        let counts = [rival.killed, rival.variants_refused].map(|count| count.to_string());
+        [vec![rival.name.clone()], counts.to_vec(), vec![rival.about.clone()]].concat()
+    });
+    let head = ["other suite", "killed", "right refused", "what it is"];
+    writeln!(out, "{}", style::table(&head, rows.collect(), 1..3))?;
     Ok(())
 }
 
@@ -111,6 +135,11 @@ fn write_cases(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
     }
     if !matrix.idle_cases.is_empty() {
         let text = format!("kill nothing: {}", matrix.idle_cases.join(", "));
+        writeln!(out, "{}", style::paragraph(&text))?;
+    }
+    if !matrix.large_cases.is_empty() {
+        let large = matrix.large_cases.join(", ");
+        let text = format!("asked only about what smaller cases let live: {large}");
         writeln!(out, "{}", style::paragraph(&text))?;
     }
     Ok(())

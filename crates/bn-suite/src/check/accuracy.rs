@@ -173,6 +173,7 @@ fn model_of(shortcuts: &[Shortcut]) -> Model {
         narrow_statistics: shortcuts.contains(&NarrowStatistics),
         narrow_sums: shortcuts.contains(&NarrowSums),
         narrow_elements: shortcuts.contains(&NarrowElements),
+        ..Model::default()
     }
 }
 

@@ -10,7 +10,10 @@ use crate::mutants;
 /// Builds an engine.
 pub type Constructor = Box<dyn Fn() -> Box<dyn Engine> + Send + Sync>;
 
-const ENGINES: [(&str, fn() -> Box<dyn Engine>); 2] = [
+/// Builds an engine that comes with the suite.
+type Make = fn() -> Box<dyn Engine>;
+
+const ENGINES: [(&str, Make); 2] = [
     ("batchnorm", || Box::new(batchnorm::BatchnormEngine::default())),
     ("textbook", || Box::new(textbook::Textbook::default())),
 ];

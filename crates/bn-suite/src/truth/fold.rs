@@ -49,17 +49,20 @@ pub(super) fn fold_weight(fold: &Fold, owners: &[usize], channels: &[Folded]) ->
     pairs.map(|(&w, &c)| &Tracked::exact(w, channels[c].scale.arithmetic) * &channels[c].scale).collect()
 }
 
-/// b′ = (b − μ)·s + bias, or b·s + (bias − μ·s), which rounds the products; a map
-/// without bias counts as one with bias 0.
+/// b′ = (b − μ)·s + bias, or b·s + (bias − μ·s), which rounds the products; all of it
+/// is a channel's, so that it may be kept as the statistics are. A map without bias
+/// counts as one with bias 0.
 pub(super) fn fold_bias(fold: &Fold, channels: &[Folded], precision: Precision) -> Vec<Tracked> {
     let before = |c: usize| fold.bias.as_ref().map_or(0.0, |bias| bias.data[c]);
     let after = |(c, channel): (usize, &Folded)| {
         let before = Tracked::exact(before(c), channel.scale.arithmetic);
-        let shifted = &(&before - &channel.mean) * &channel.scale;
+        let distance = (&before - &channel.mean).kept_in(precision.statistics);
+        let shifted = (&distance * &channel.scale).kept_in(precision.statistics);
         let whole = channel.bias.as_ref().map_or_else(|| shifted.clone(), |bias| &shifted + bias);
         let products = (before.magnitude() + 2.0 * channel.mean.magnitude()) * channel.scale.magnitude();
         let shift = channel.bias.as_ref().map_or(0.0, Tracked::magnitude);
-        let rounding = precision.elements.unit_roundoff() * (products + shift);
+        let kept = precision.elements.unit_roundoff() + precision.statistics.unit_roundoff();
+        let rounding = kept * (products + shift);
         if precision.folded { whole.widened(rounding) } else { whole }
     };
     channels.iter().enumerate().map(after).collect()

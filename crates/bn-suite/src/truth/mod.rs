@@ -50,41 +50,63 @@ pub fn solve_for(case: &Case, model: Model) -> Vec<Expected> {
 }
 
 /// The arrays of one expected outcome, as they are being collected.
-#[derive(Default)]
-struct Fields(BTreeMap<Field, ExpectedField>);
+struct Fields {
+    arrays: BTreeMap<Field, ExpectedField>,
+    /// Whether answers are rounded to nearest.
+    to_nearest: bool,
+}
 
 impl Fields {
+    fn new(model: Model) -> Self {
+        Fields { arrays: BTreeMap::new(), to_nearest: model.to_nearest }
+    }
+
     /// Adds an array: its values rounded to `dtype`, their errors as allowances.
     fn put(&mut self, field: Field, dtype: DType, shape: &[usize], values: &[Tracked]) {
-        let (data, allowance) = answers(dtype, values).into_iter().unzip();
-        let value = Tensor { dtype, shape: shape.to_vec(), layout: Layout::Contiguous, data };
-        self.0.insert(field, ExpectedField { value, allowance });
+        let answers = self.answers(dtype, values);
+        self.put_answers(field, dtype, shape, Layout::Contiguous, answers);
     }
 
     fn put_vector(&mut self, field: Field, dtype: DType, values: &[Tracked]) {
         self.put(field, dtype, &[values.len()], values);
     }
 
+    /// Adds a vector whose values are rounded already.
+    fn put_rounded(&mut self, field: Field, dtype: DType, values: &[Tracked]) {
+        let answers = values.iter().map(|value| (value.approximate, three_digits_up(value.error))).collect();
+        self.put_answers(field, dtype, &[values.len()], Layout::Contiguous, answers);
+    }
+
     /// Adds an array of the input's shape, dtype and memory order, from what was
     /// made of the distinct values of each channel.
     fn put_like(&mut self, field: Field, input: &Tensor, channels: &[Channel], made: &[Vec<Tracked>]) {
-        let answers: Vec<_> = made.iter().map(|values| answers(input.dtype, values)).collect();
+        let answers: Vec<_> = made.iter().map(|values| self.answers(input.dtype, values)).collect();
         let joined = channels::join(Extents::of(&input.shape), channels, &answers);
-        let (data, allowance) = joined.into_iter().unzip();
-        let (dtype, shape, layout) = (input.dtype, input.shape.clone(), input.layout.clone());
-        let value = Tensor { dtype, shape, layout, data };
-        self.0.insert(field, ExpectedField { value, allowance });
+        self.put_answers(field, input.dtype, &input.shape, input.layout.clone(), joined);
     }
-}
 
-/// The values in `dtype`, each with its allowance.
-fn answers(dtype: DType, values: &[Tracked]) -> Vec<(f64, f64)> {
-    let format = Format::of(dtype).expect("only floating-point arrays are answered");
-    let answer = |value: &Tracked| {
-        let stored = value.stored(format);
-        (stored.approximate, three_digits_up(stored.error))
-    };
-    values.iter().map(answer).collect()
+    /// The values in `dtype`, each with its allowance.
+    fn answers(&self, dtype: DType, values: &[Tracked]) -> Vec<(f64, f64)> {
+        let format = Format::of(dtype).expect("only floating-point arrays are answered");
+        let answer = |value: &Tracked| {
+            let stored = value.stored(format, self.to_nearest);
+            (stored.approximate, three_digits_up(stored.error))
+        };
+        values.iter().map(answer).collect()
+    }
+
+    fn put_answers(
+        &mut self,
+        field: Field,
+        dtype: DType,
+        shape: &[usize],
+        layout: Layout,
+        answers: Vec<(f64, f64)>,
+    ) {
+        let (data, allowance) = answers.into_iter().unzip();
+        let value = Tensor { dtype, shape: shape.to_vec(), layout, data };
+        self.arrays.insert(field, ExpectedField { value, allowance });
+    }
 }
 
 /// The bound with three significant decimal digits, rounded up: short to read in

@@ -40,7 +40,8 @@ impl Vector {
     fn update(&mut self, momentum: f64, batch: impl Iterator<Item = Tracked>, precision: Precision) {
         let format = Format::of(self.dtype).expect("the mix of dtypes was checked");
         for (old, new) in self.values.iter_mut().zip(batch) {
-            *old = forward::update_running(old, &new, momentum, precision).stored(format);
+            *old =
+                forward::update_running(old, &new, momentum, precision).stored(format, precision.to_nearest);
         }
     }
 }
@@ -82,7 +83,7 @@ impl<'a> Module<'a> {
     /// A forward pass, and the backward passes that belong to it. When those run
     /// does not matter here: they use the statistics of this forward pass.
     pub fn pass(&mut self, pass: &Pass) -> Expected {
-        let mut fields = Fields::default();
+        let mut fields = Fields::new(self.model);
         let refused = self.forward_and_backward(pass, &mut fields).err();
         self.finish(fields, refused)
     }
@@ -238,7 +239,7 @@ impl<'a> Module<'a> {
             self.weight.iter_mut().for_each(|weight| weight.fill(1.0));
             self.bias.iter_mut().for_each(|bias| bias.fill(0.0));
         }
-        let mut fields = Fields::default();
+        let mut fields = Fields::new(self.model);
         for (field, vector) in [(Field::Weight, &self.weight), (Field::Bias, &self.bias)] {
             if let Some(vector) = vector {
                 fields.put_vector(field, vector.dtype, &vector.values);
@@ -248,7 +249,7 @@ impl<'a> Module<'a> {
     }
 
     pub fn fold(&mut self, fold: &Fold) -> Expected {
-        let mut fields = Fields::default();
+        let mut fields = Fields::new(self.model);
         let refused = self.fold_into(fold, &mut fields).err();
         self.finish(fields, refused)
     }
@@ -285,7 +286,7 @@ impl<'a> Module<'a> {
 
     /// A training forward over the parts joined along N.
     pub fn merge(&mut self, parts: &[Tensor]) -> Expected {
-        let mut fields = Fields::default();
+        let mut fields = Fields::new(self.model);
         let refused = self.merge_parts(parts, &mut fields).err();
         self.finish(fields, refused)
     }
@@ -307,16 +308,16 @@ impl<'a> Module<'a> {
 
     /// Adds the buffers as they now stand. A refused step answers nothing else.
     fn finish(&self, fields: Fields, refused: Option<RefusalKind>) -> Expected {
-        let mut fields = if refused.is_some() { Fields::default() } else { fields };
+        let mut fields = if refused.is_some() { Fields::new(self.model) } else { fields };
         for (field, vector) in
             [(Field::RunningMean, &self.running_mean), (Field::RunningVar, &self.running_var)]
         {
             // A buffer of a dtype that no step accepts is never changed, and never answered.
             if let Some(vector) = vector.as_ref().filter(|vector| Format::of(vector.dtype).is_some()) {
-                fields.put_vector(field, vector.dtype, &vector.values);
+                fields.put_rounded(field, vector.dtype, &vector.values);
             }
         }
-        Expected { fields: fields.0, num_batches_tracked: self.num_batches_tracked, refused }
+        Expected { fields: fields.arrays, num_batches_tracked: self.num_batches_tracked, refused }
     }
 }
 

@@ -9,17 +9,14 @@ pub(crate) mod double_backward;
 
 use super::recipe::{Context, Recipe};
 
-/// Σ values, by halves: n terms are rounded log₂ n times on their way into the
-/// total instead of n times, and one infinity stays an infinity.
+/// Σ values, by halves down to eights: a term is rounded about log₂ n times on its
+/// way into the total instead of n times, and one infinity stays an infinity.
 pub(crate) fn sum(values: &[f64]) -> f64 {
-    match values {
-        [] => 0.0,
-        [one] => *one,
-        _ => {
-            let (left, right) = values.split_at(values.len() / 2);
-            sum(left) + sum(right)
-        }
+    if values.len() <= 8 {
+        return values.iter().sum();
     }
+    let (left, right) = values.split_at(values.len() / 2);
+    sum(left) + sum(right)
 }
 
 /// Σ aᵢ·bᵢ.

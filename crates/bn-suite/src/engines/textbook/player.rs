@@ -103,7 +103,7 @@ fn forward<'a>(
     let values = recipe.read(&Memory::of(&pass.input));
     let forward = recipe.forward(module, values, context(module, &pass.input, pass.mode, &[]))?;
     recipe.check_shapes(pass)?;
-    outcome.fields.insert(Field::Output, join_channels(recipe, &forward.cx, &forward.output(recipe)));
+    outcome.fields.insert(Field::Output, output(recipe, &forward));
     Ok(forward)
 }
 
@@ -133,7 +133,7 @@ fn merge(
     let sizes: Vec<usize> = parts.iter().map(|part| part.shape[0]).collect();
     let cx = context(module, &whole, Mode::Train, &sizes);
     let forward = recipe.forward(module, whole.data.as_slice().into(), cx)?;
-    outcome.fields.insert(Field::Output, join_channels(recipe, &forward.cx, &forward.output(recipe)));
+    outcome.fields.insert(Field::Output, output(recipe, &forward));
     let means: Vec<f64> = forward.statistics.iter().map(|s| s.mean + s.mean_rest).collect();
     let vars: Vec<f64> = forward.statistics.iter().map(|s| s.var_biased).collect();
     let vector = |values: &[f64]| rounding::tensor(recipe, cx.parameters, &[values.len()], values);
@@ -149,11 +149,17 @@ fn join(parts: &[Tensor]) -> Tensor {
     Tensor::new(first.dtype, &shape, data)
 }
 
+/// y, where its channels lie.
+fn output(recipe: &dyn Recipe, forward: &Forward) -> Tensor {
+    let lists = forward.output(recipe);
+    join_channels(recipe, &forward.cx, lists.iter().map(Vec::as_slice))
+}
+
 /// Puts lists back to where their channels lie, in an array of the input's
 /// shape, dtype and memory order.
-fn join_channels(recipe: &dyn Recipe, cx: &Context, lists: &[Vec<f64>]) -> Tensor {
+fn join_channels<'l>(recipe: &dyn Recipe, cx: &Context, lists: impl Iterator<Item = &'l [f64]>) -> Tensor {
     let mut values = vec![0.0; cx.shape.iter().product()];
-    for (c, list) in lists.iter().enumerate() {
+    for (c, list) in lists.enumerate() {
         recipe.scatter(list, &mut values, &cx.at(c));
     }
     let layout: Layout = recipe.answer_layout(cx.shape, cx.layout);
@@ -167,8 +173,8 @@ fn answer_gradients(recipe: &dyn Recipe, outcome: &mut Outcome, pass: &Pass, for
     let (first, second) = gradients(recipe, pass, &g, forward);
     let mask = recipe.output_mask(pass);
     if mask.input {
-        let lists: Vec<Vec<f64>> = first.iter().map(|gradients| gradients.input.clone()).collect();
-        outcome.fields.insert(Field::GradInput, join_channels(recipe, &forward.cx, &lists));
+        let lists = first.iter().map(|gradients| gradients.input.as_slice());
+        outcome.fields.insert(Field::GradInput, join_channels(recipe, &forward.cx, lists));
     }
     let vector = |like: &Tensor, of: fn(&Gradients) -> f64| {
         let values: Vec<f64> = first.iter().map(of).collect();
@@ -181,7 +187,7 @@ fn answer_gradients(recipe: &dyn Recipe, outcome: &mut Outcome, pass: &Pass, for
         outcome.fields.insert(Field::GradBias, vector(bias, |gradients| gradients.bias));
     }
     if pass.cotangents.is_some() {
-        answer_second_gradients(recipe, outcome, forward, second);
+        answer_second_gradients(recipe, outcome, forward, &second);
     }
 }
 
@@ -218,17 +224,14 @@ fn answer_second_gradients(
     recipe: &dyn Recipe,
     outcome: &mut Outcome,
     forward: &Forward,
-    second: Vec<SecondGradients>,
+    second: &[SecondGradients],
 ) {
-    let (mut grad_outputs, mut inputs, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-    for SecondGradients { grad_output, input, weight } in second {
-        grad_outputs.push(grad_output);
-        inputs.push(input);
-        weights.push(weight);
-    }
+    let grad_outputs = second.iter().map(|gradients| gradients.grad_output.as_slice());
+    let inputs = second.iter().map(|gradients| gradients.input.as_slice());
+    let weights: Vec<f64> = second.iter().map(|gradients| gradients.weight).collect();
     let fields = &mut outcome.fields;
-    fields.insert(Field::SecondGradOutput, join_channels(recipe, &forward.cx, &grad_outputs));
-    fields.insert(Field::SecondGradInput, join_channels(recipe, &forward.cx, &inputs));
+    fields.insert(Field::SecondGradOutput, join_channels(recipe, &forward.cx, grad_outputs));
+    fields.insert(Field::SecondGradInput, join_channels(recipe, &forward.cx, inputs));
     if let Some(weight) = &forward.weight {
         let weights = rounding::tensor(recipe, weight.dtype, &weight.shape, &weights);
         fields.insert(Field::SecondGradWeight, weights);

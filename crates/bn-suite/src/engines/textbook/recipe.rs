@@ -405,6 +405,11 @@ pub(crate) trait Recipe: AsRecipe {
         rounding::round(value, dtype)
     }
 
+    /// Every value, rounded.
+    fn round_all(&self, values: &[f64], dtype: DType) -> Vec<f64> {
+        values.iter().map(|value| self.round(*value, dtype)).collect()
+    }
+
     // Folding.
 
     /// The folded weight and bias.

@@ -26,8 +26,7 @@ pub(crate) fn round(value: f64, dtype: DType) -> f64 {
 
 /// An array of these values, each rounded to `dtype`.
 pub(crate) fn tensor(recipe: &dyn Recipe, dtype: DType, shape: &[usize], values: &[f64]) -> Tensor {
-    let data = values.iter().map(|&value| recipe.round(value, dtype)).collect();
-    Tensor::new(dtype, shape, data)
+    Tensor::new(dtype, shape, recipe.round_all(values, dtype))
 }
 
 /// `value` cut off to an f32, the last bit set if that lost anything.
