@@ -102,7 +102,7 @@ fn case(name: &str, note: &str, reasons: &[Reason], kind: impl Fn(Script) -> Scr
     let layer = kind(script(&format!("refusal-grid/{name}"), &GOOD, note).fill(Fill::Dense));
     let layer = reasons.iter().fold(layer, |layer, reason| reason.of_layer(layer));
     let layer = [Train, Eval].into_iter().fold(layer, |layer, mode| wrong(layer, mode, reasons));
-    layer.batch(&GOOD).dtype(DType::F32).train().grad_exact().eval().grad_exact().generated()
+    layer.batch(&GOOD).dtype(DType::F32).train().eval().generated()
 }
 
 fn wrong(layer: Script, mode: Mode, reasons: &[Reason]) -> Script {

@@ -6,6 +6,10 @@
 //! where 0·NaN is the question. What a channel may not do is spread: to its
 //! neighbours in training, to its other elements in evaluation, to what a formula
 //! does not contain, or to steps that come later without cause.
+//!
+//! Some pairs are left out because right arithmetic differs there. With an infinite
+//! weight x·α + β is ∞ − ∞. With the largest number as grad_output or running mean
+//! a product overflows or not, depending on what is multiplied first.
 
 use super::Entry;
 use super::builder::{Script, script};
@@ -26,7 +30,7 @@ const MIXES: [(&str, DType, DType, &[usize]); 4] = [
 const CHANNEL: usize = 1;
 
 /// As many cases as this group promises: the values of each place, for every mix.
-pub const COUNT: usize = (4 + 3 + 3 + 4 + 2 + 4 + 4 + 4 + 5 + 5) * MIXES.len();
+pub const COUNT: usize = (4 + 3 + 2 + 3 + 2 + 3 + 3 + 3 + 5 + 5) * MIXES.len();
 
 pub(super) fn cases() -> Vec<Entry> {
     let of_mix = |mix| PLACES.iter().flat_map(move |place| place.cases(mix));
@@ -109,13 +113,13 @@ const PLACES: [Place; 10] = [
     Place {
         name: "beside-weight-0",
         place: Where::ElementBesideWeightZero,
-        values: &[Nan, Infinity, MinusInfinity],
+        values: &[Nan, Infinity],
         note: "in one element, and the channel's weight is 0: 0·NaN and 0·∞ are NaN, so that nothing is masked",
     },
     Place {
         name: "grad-output",
         place: Where::GradOutput,
-        values: &[Nan, Infinity, MinusInfinity, Largest],
+        values: &[Nan, Infinity, MinusInfinity],
         note: "in one element of grad_output: its channel in training, in evaluation that element and the parameters",
     },
     Place {
@@ -127,19 +131,19 @@ const PLACES: [Place; 10] = [
     Place {
         name: "weight",
         place: Where::Weight,
-        values: &[Nan, Infinity, Largest, Zero],
+        values: &[Nan, Largest, Zero],
         note: "as a weight: output and grad_input of its channel; grad_weight and grad_bias do not contain it",
     },
     Place {
         name: "bias",
         place: Where::Bias,
-        values: &[Nan, Infinity, MinusInfinity, Largest],
+        values: &[Nan, Infinity, Largest],
         note: "as a bias: the output of its channel, and no gradient",
     },
     Place {
         name: "running-mean",
         place: Where::RunningMean,
-        values: &[Nan, Infinity, MinusInfinity, Largest],
+        values: &[Nan, Infinity, MinusInfinity],
         note: "as a running mean: evaluation's output and grad_weight; training updates it without reading a number into it",
     },
     Place {
