@@ -274,6 +274,10 @@ mod tests {
             "expected one floating dtype throughout, or f16 or bf16 input with f32 parameters, \
              got f64 input with f32 parameters"
         );
+        let alone = check_dtypes(I64, &[]).unwrap_err().to_string();
+        assert!(alone.ends_with("got i64 input with no parameters"), "{alone}");
+        let several = check_dtypes(F16, &[F32, F16]).unwrap_err().to_string();
+        assert!(several.ends_with("got f16 input with f32 and f16 parameters"), "{several}");
     }
 
     #[test]

@@ -267,6 +267,70 @@ fn a_batch_in_parts_is_refused_where_the_whole_would_be() {
 }
 
 #[test]
+fn a_layer_says_its_mode_and_starts_in_training() {
+    let mut layer = BatchNorm::<f32>::new(Config::new(2));
+    assert!(layer.training());
+    layer.eval();
+    assert!(!layer.training());
+    layer.train();
+    assert!(layer.training());
+    assert_eq!(layer.config(), &Config::new(2));
+}
+
+#[test]
+fn a_pass_tells_what_it_measured_or_that_it_measured_nothing() {
+    let mut layer = BatchNorm::<f64>::new(Config::new(1));
+    let input = array![[1.0], [5.0]];
+    let (_, saved) = layer.forward(input.view()).unwrap();
+    let moments = saved.moments().unwrap();
+    assert_eq!((moments[0].count(), moments[0].mean(), moments[0].var_biased()), (2, 3.0, 4.0));
+    layer.eval();
+    let (_, saved) = layer.forward(input.view()).unwrap();
+    assert_eq!(saved.moments(), None);
+}
+
+#[test]
+fn resets_reach_what_they_name_and_only_where_tracked() {
+    let used = |config: Config| {
+        let mut layer = BatchNorm::<f64>::new(config);
+        let state = layer.state_mut();
+        state.weight = Some(array![3.0]);
+        state.running_mean = Some(array![4.0]);
+        state.running_var = Some(array![5.0]);
+        state.num_batches_tracked = Some(6);
+        layer
+    };
+    let mut layer = used(Config::new(1));
+    layer.reset_running_stats();
+    let kept = State { weight: Some(array![3.0]), ..State::new(&Config::new(1)) };
+    assert_eq!(layer.state(), &kept);
+    layer.reset_parameters();
+    assert_eq!(layer.state(), &State::new(&Config::new(1)));
+    let mut untracked = used(Config { track_running_stats: false, ..Config::new(1) });
+    let before = untracked.state().clone();
+    untracked.reset_running_stats();
+    assert_eq!(untracked.state(), &before);
+}
+
+#[test]
+fn an_output_that_is_given_receives_what_forward_returns() {
+    let input = Array3::from_shape_fn((4, 3, 5), |(n, c, l)| (n * 7 + c * 5 + l * 3 % 4) as f64);
+    let (mut one, mut other) = (BatchNorm::<f64>::new(Config::new(3)), BatchNorm::new(Config::new(3)));
+    let (mut saved, mut output) = (Saved::default(), Array3::zeros((5, 3, 4)).reversed_axes().into_dyn());
+    // A layer of other channels first: what it left in `saved` must not matter.
+    let (wide, mut narrow) = (Array2::<f64>::ones((2, 4)).into_dyn(), BatchNorm::<f64>::new(Config::new(4)));
+    narrow.forward_into(wide.view(), Array2::<f64>::zeros((2, 4)).into_dyn().view_mut(), &mut saved).unwrap();
+    for training in [true, false] {
+        one.set_training(training);
+        other.set_training(training);
+        let (expected, expected_saved) = one.forward(input.view().into_dyn()).unwrap();
+        other.forward_into(input.view().into_dyn(), output.view_mut(), &mut saved).unwrap();
+        assert_eq!(output, expected);
+        assert_eq!((other.state(), saved.statistics()), (one.state(), expected_saved.statistics()));
+    }
+}
+
+#[test]
 fn folding_refuses_what_is_no_such_map() {
     let layer = BatchNorm::<f32>::new(Config::new(4));
     let fold = |map, shape: &[usize]| {
@@ -285,7 +349,25 @@ fn folding_refuses_what_is_no_such_map() {
                 .into()
         )
     );
-    assert!(fold(Map::Conv { groups: 0 }, &[4, 7, 3]).is_err());
+    for (map, shape) in [
+        (Map::Linear, vec![4, 7, 1]),
+        (Map::Conv { groups: 0 }, vec![4, 7, 3]),
+        (Map::Conv { groups: 0 }, vec![0, 7, 3]),
+        (Map::Conv { groups: 3 }, vec![4, 7, 3]),
+        (Map::Conv { groups: 1 }, vec![4]),
+        (Map::ConvTranspose { groups: 0 }, vec![0, 4, 3]),
+        (Map::ConvTranspose { groups: 1 }, vec![4]),
+    ] {
+        let refused = fold(map, &shape).unwrap_err();
+        assert!(refused.contains("expected the weight of a"), "{map:?} {shape:?}: {refused}");
+    }
+    let weight = Array2::<f32>::zeros((4, 7));
+    let short = Array1::zeros(3);
+    let refused = layer.fold(Map::Linear, weight.view(), Some(short.view())).unwrap_err();
+    assert_eq!(refused.to_string(), "the map's bias should contain 4 elements not 3");
+    let negative = BatchNorm::<f32>::new(Config { eps: -1.0, ..Config::new(4) });
+    let refused = negative.fold(Map::Linear, weight.view(), None).unwrap_err();
+    assert_eq!(refused, Error::EpsNegative { eps: -1.0 });
     let stateless =
         BatchNorm::<f32>::with_rank(Rank::Any, Config { track_running_stats: false, ..Config::new(4) });
     let refused = stateless.fold(Map::Linear, Array2::<f32>::zeros((4, 7)).view(), None).unwrap_err();

@@ -277,6 +277,15 @@ fn the_repositorys_fixtures_are_readable() {
     assert_eq!(goldens.unwrap_or_else(|error| panic!("{error}")).len(), stored);
 }
 
+/// As `bn bless --check` has it: whoever changes the truth, an allowance or a case
+/// changes the fixtures too, and looks at what that does to them.
+#[test]
+fn the_repositorys_fixtures_are_what_the_truth_says() {
+    let stale = fixtures::stale(&repository(), &fixtures::generate(&catalogue::all())).unwrap();
+    let stale: Vec<String> = stale.iter().map(|stale| stale.to_string()).collect();
+    assert!(stale.is_empty(), "`bn bless` would change:\n{}", stale.join("\n"));
+}
+
 #[test]
 fn the_repositorys_fixtures_follow_their_schema() {
     let schema: Value = read_json(&repository().join(fixtures::SCHEMA_FILE));

@@ -77,6 +77,44 @@ fn what_is_stored_in_any_layout_is_what_was_loaded_from_any_other() {
     }
 }
 
+/// (N, C), where the channels of a position are no neighbours either way round.
+#[test]
+fn matrices_are_read_in_logical_order_however_they_lie() {
+    let values = ArrayD::from_shape_fn(IxDyn(&[9, 19]), |index| (index[0] * 19 + index[1]) as f64);
+    let logical: Vec<f64> = values.t().iter().copied().collect();
+    assert_eq!(read_all(values.view()), logical);
+    let transposed = values.t().as_standard_layout().into_owned();
+    assert_eq!(read_all(transposed.t()), logical);
+}
+
+/// Where the channels of a position lie side by side, they are read so.
+#[test]
+fn neighbouring_channels_are_walked_together() {
+    let groups = |array: &ArrayD<f64>| Walk::over(&array.view()).groups().collect::<Vec<_>>();
+    let alone: Vec<_> = (0..19).map(|c| c..c + 1).collect();
+    let values = numbered();
+    for (name, array) in layouts(&values) {
+        let neighbours = ["channels last", "spatial first"].contains(&name);
+        let expected = if neighbours { vec![0..16, 16..19] } else { alone.clone() };
+        assert_eq!(groups(&array), expected, "{name}");
+    }
+    assert_eq!(groups(&ArrayD::zeros(IxDyn(&[9, 19]))), [0..16, 16..19]);
+    // (N, C, 1): channels and positions are both neighbours of themselves.
+    assert_eq!(groups(&ArrayD::zeros(IxDyn(&[9, 19, 1]))), alone);
+}
+
+/// Only where a gap or a backward stride leaves no other way are elements found
+/// one by one.
+#[test]
+fn dense_memory_is_read_and_written_as_a_slice() {
+    let values = numbered();
+    for (name, mut array) in layouts(&values) {
+        let dense = name != "backwards";
+        assert_eq!(matches!(Source::new(&array.view()), Source::Dense(..)), dense, "{name}");
+        assert_eq!(matches!(Sink::new(&mut array.view_mut()), Sink::Dense(..)), dense, "{name}");
+    }
+}
+
 #[test]
 fn axes_merge_where_one_stride_continues_the_other() {
     let axes = |shape: &[usize], strides: &[isize]| Positions::new(shape, strides).unwrap().axes;

@@ -129,6 +129,20 @@ fn equal_values_have_variance_0_and_no_deviation() {
     }
 }
 
+/// Equal values of about 10⁻¹⁴⁶ whose mean rounds: each d² is below the smallest
+/// subnormal and vanishes, while D²/n does not.
+#[test]
+fn squares_that_vanish_make_no_negative_variance() {
+    for k in -495..-475 {
+        for value in [0.1, 2.7, 5.9, 7.3].map(|value| value * 2f64.powi(k)) {
+            for n in [3, 6, 9, 13] {
+                let moments = moments(Array2::from_elem((n, 1), value).view()).unwrap()[0];
+                assert!(moments.m2 >= 0.0, "{n} × {value:e}: {:e}", moments.m2);
+            }
+        }
+    }
+}
+
 /// f32 squares never leave f64; f64 squares do, and the scale brings them back.
 #[test]
 fn huge_values_have_finite_statistics() {
@@ -146,8 +160,22 @@ fn huge_values_have_finite_statistics() {
     huge(&f32_range, f32_range.measured::<f32>());
     let f64_range = Exact::new(noise(500, 1000, 5000), 2f64.powi(1000));
     huge(&f64_range, f64_range.measured::<f64>());
+    let statistics = Statistics::from_moments(&f64_range.measured::<f64>(), 1e-5);
+    assert_eq!(statistics.mean(), f64_range.measured::<f64>().mean());
+    assert_eq!(statistics.invstd(), statistics.per_deviation() * SMALL, "of the values as they came");
     assert_eq!(f64_range.measured::<f64>().var_biased(), f64::INFINITY, "10⁶⁰⁰ is no f64");
     assert!(f64_range.measured::<f64>().mean().is_finite());
+}
+
+/// Values ±2⁵¹² have the variance 2¹⁰²⁴, which no f64 holds, and eps = 2¹⁰²³ beside
+/// it: x̂ = ±1/√1.5, after one rounding each of the root and the quotient.
+#[test]
+fn eps_counts_beside_a_variance_that_no_f64_holds() {
+    let value = 2f64.powi(512);
+    let moments = moments(Array2::from_shape_vec((2, 1), vec![value, -value]).unwrap().view()).unwrap()[0];
+    let statistics = Statistics::from_moments(&moments, 2f64.powi(1023));
+    let got = statistics.deviation(value) * statistics.per_deviation();
+    assert!((got - 1.0 / 1.5f64.sqrt()).abs() <= 4.0 * U, "{got}");
 }
 
 #[test]
@@ -181,8 +209,28 @@ fn merged_parts_are_the_whole_in_any_grouping() {
             assert_eq!(merged.count(), n);
             let off = (merged.var_biased() - exact.var_biased()).abs() / exact.var_biased();
             assert!(off <= (8.0 + 3.0 * 6.0) * U, "{name}: off by {} roundings", off / U);
+            // The mean, too, is kept in more than an f64: it is off by roundings of the
+            // range, 1 for the parts' own and 3 for each merge, not by any of its size.
+            let range = exact.values.iter().max().unwrap() - exact.values.iter().min().unwrap();
+            let first = exact.values[0];
+            let statistics = Statistics::from_moments(&merged, 1e-5);
+            let off = statistics.deviation(first as f64 * exact.unit) - exact.deviation(first);
+            assert!(
+                off.abs() <= (3.0 + 1.0 + 3.0 * 3.0) * U * range as f64 * exact.unit,
+                "{name}: mean off by {off:e}"
+            );
         }
     }
+}
+
+#[test]
+fn merging_with_nothing_changes_nothing() {
+    let nothing = Moments::default();
+    for (name, _, values) in hard() {
+        let moments = Exact::new(values, 2f64.powi(-9)).measured::<f64>();
+        assert_eq!((moments.merge(&nothing), nothing.merge(&moments)), (moments, moments), "{name}");
+    }
+    assert_eq!(nothing.merge(&nothing), nothing);
 }
 
 #[test]
@@ -200,4 +248,11 @@ fn parts_at_different_scales_merge() {
     let merged = low.measured::<f64>().merge(&high.measured::<f64>());
     let statistics = Statistics::from_moments(&merged, 1e-5);
     assert_eq!(statistics.deviation(3.0 * 2f64.powi(900)) * statistics.per_deviation(), 1.0);
+    // And two whose means need both numbers, and whose own deviations count.
+    let part = |values: &[i64]| Exact::new(values.to_vec(), 2f64.powi(510));
+    let merged = part(&[-3, -3, -4]).measured::<f64>().merge(&part(&[3, 3, 4]).measured::<f64>());
+    let statistics = Statistics::from_moments(&merged, 1e-5);
+    let got = statistics.deviation(4.0 * 2f64.powi(510)) * statistics.per_deviation();
+    let expected = 4.0 / (68.0f64 / 6.0).sqrt();
+    assert!((got - expected).abs() <= 32.0 * U, "{got} for {expected}");
 }

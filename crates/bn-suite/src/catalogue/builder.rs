@@ -247,16 +247,11 @@ impl Script {
     }
 
     /// Asks the last step for its gradients, under one that is as exact and dense
-    /// as the input that it goes with, in quarters.
-    pub(super) fn grad_exact(self) -> Self {
-        self.grad_exact_around(0.0, 0.25)
-    }
-
-    /// As [`Script::grad_exact`], in other units around a level (see [`exact::gradient`]).
-    pub(super) fn grad_exact_around(mut self, level: f64, unit: f64) -> Self {
+    /// as the input that it goes with (see [`exact::gradient`]).
+    pub(super) fn grad_exact(mut self) -> Self {
         let mut random = self.random_of_last("grad_output");
         let Tensor { shape, data, .. } = &self.last_pass().input;
-        let grad_output = exact::gradient(&mut random, shape, data, level, unit);
+        let grad_output = exact::gradient(&mut random, shape, data);
         self.grad_of(&grad_output)
     }
 

@@ -72,16 +72,10 @@ pub(super) fn balanced(random: &mut SplitMix64, shape: &[usize]) -> Vec<f64> {
     })
 }
 
-/// Gradients that come in with such an input: level + j·unit, where j is 2 or 3 for
+/// Gradients that come in with such an input: j/4, where j is 2 or 3 for
 /// the upper values of a channel and −1 or 1 for the lower ones. So Σg is not 0,
 /// and Σg·x̂ is not small: a gradient that is near 0 tells nothing.
-pub(super) fn gradient(
-    random: &mut SplitMix64,
-    shape: &[usize],
-    input: &[f64],
-    level: f64,
-    unit: f64,
-) -> Vec<f64> {
+pub(super) fn gradient(random: &mut SplitMix64, shape: &[usize], input: &[f64]) -> Vec<f64> {
     let channels = channels_of(shape, input);
     by_channel(shape, |channel| {
         let values = &channels[channel];
@@ -90,11 +84,11 @@ pub(super) fn gradient(
         let middle = least / 2.0 + most / 2.0;
         loop {
             let draw = |&x: &f64| {
-                let units = match (x > middle, random.below(2)) {
+                let quarters = match (x > middle, random.below(2)) {
                     (true, coin) => 2.0 + coin as f64,
                     (false, coin) => 2.0 * coin as f64 - 1.0,
                 };
-                level + units * unit
+                quarters / 4.0
             };
             let drawn: Vec<f64> = values.iter().map(draw).collect();
             if drawn.is_empty() || drawn.iter().sum::<f64>() != 0.0 {
