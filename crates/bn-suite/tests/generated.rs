@@ -128,6 +128,12 @@ fn every_generated_group_keeps_its_promise() {
         ("combinations", catalogue::COMBINATIONS_COUNT),
         ("edge", catalogue::EDGE_COUNT),
         ("spaced", catalogue::SPACED_COUNT),
+        ("specials", catalogue::SPECIALS_COUNT),
+        ("refusal-grid", catalogue::REFUSAL_GRID_COUNT),
+        ("histories", catalogue::HISTORIES_COUNT),
+        ("cotangents", catalogue::COTANGENTS_COUNT),
+        ("maps", catalogue::MAPS_COUNT),
+        ("parts", catalogue::PARTS_COUNT),
         ("random", random::COUNT),
     ];
     for (group, count) in promised {
