@@ -21,6 +21,7 @@ use crate::golden::Golden;
 use crate::mutants::{self, Mutant};
 use crate::number;
 use crate::rivals::{self, Rival};
+use crate::variants;
 
 /// Who is judged, and who judges beside the suite.
 pub struct Suspects {
@@ -39,10 +40,11 @@ impl Suspects {
     }
 }
 
-/// The engines that are right.
+/// The engines that are right: those with a name, and the variants.
 fn right_engines() -> Vec<(String, Constructor)> {
-    let known = |name: &str| engines::constructor(name).map(|make| (name.to_owned(), make));
-    engines::names().filter_map(known).collect()
+    let variants = variants::all().into_iter().map(|variant| format!("{}{}", variants::PREFIX, variant.name));
+    let names = engines::names().map(str::to_owned).chain(variants);
+    names.filter_map(|name| engines::constructor(&name).map(|make| (name, make))).collect()
 }
 
 /// The cases of the suite with their truth, by where they come from.

@@ -22,3 +22,4 @@ pub mod rivals;
 pub mod runner;
 pub mod tensor;
 pub mod truth;
+pub mod variants;
