@@ -161,12 +161,12 @@ impl Tracked {
 }
 
 /// How far a factor carries the other factor's error. An infinity times a number
-/// that is off by a little is the same infinity.
+/// that is off by a little is the same infinity, and NaN is NaN.
 fn carried(factor: f64, error: f64) -> f64 {
     match error {
         0.0 => 0.0,
         f64::INFINITY => f64::INFINITY,
-        _ if factor.is_infinite() => 0.0,
+        _ if !factor.is_finite() => 0.0,
         _ => factor.abs() * error,
     }
 }
@@ -206,13 +206,7 @@ impl Div for &Tracked {
         let numerator = self.error + carried(size, other.error);
         let propagated = match room {
             _ if numerator == 0.0 => 0.0,
-            _ if size.is_nan() => {
-                if numerator == f64::INFINITY {
-                    numerator
-                } else {
-                    0.0
-                }
-            }
+            _ if size.is_nan() => self.error.max(other.error),
             room if room > 0.0 => numerator / room,
             _ => f64::INFINITY,
         };

@@ -152,7 +152,7 @@ pub fn sums_are_exact(values: &[f64]) -> bool {
     for value in values {
         // In two factors: 2^−least alone may overflow.
         let integer = value.abs() * 2f64.powi(-least / 2) * 2f64.powi(-least - -least / 2);
-        if !(integer <= EXACT_IN_F32 as f64) {
+        if integer.is_nan() || integer > EXACT_IN_F32 as f64 {
             return false;
         }
         sum += integer as u128;

@@ -147,7 +147,7 @@ mod tests {
             assert_eq!(channel.iter().map(|x| (x - mean).powi(2)).sum::<f64>(), 2048.0);
         }
         let first = &values[..16];
-        assert!(first.iter().any(|x| *x == 3.0) && first.iter().any(|x| *x == -1.0), "{first:?}");
+        assert!(first.contains(&3.0) && first.contains(&-1.0), "{first:?}");
     }
 
     #[test]

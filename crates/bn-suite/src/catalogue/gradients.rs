@@ -13,6 +13,10 @@ use super::fill::Fill;
 use crate::outcome::Field;
 use crate::tensor::DType::F64;
 
+/// Why the truth stands where libtorch's evaluation is differentiated later.
+pub(super) const STATISTICS_OF_NOW: &str = "libtorch keeps a reference to the running statistics, not their values, and differentiates with what training \
+             made of them in between; the gradient of a function is taken where the function was.";
+
 pub(super) fn cases() -> Vec<Entry> {
     [terms(), evaluation(), masks(), deferred(), special()].concat()
 }
@@ -225,22 +229,28 @@ fn masks() -> Vec<Entry> {
 fn deferred() -> Vec<Entry> {
     let layer = |name: &str, note: &str| script(name, &[4, 3], note);
     vec![
-        layer("gradients/two-forwards-one-backward", "Two training steps, then the first one's \
-             backward: it uses its own batch's statistics.")
-            .train()
-            .grad()
-            .deferred()
-            .train()
-            .stored(),
-        layer("gradients/two-forwards-two-backwards", "Two training steps, then both backwards: each \
-             with its own statistics (pytorch#20275).")
-            .train()
-            .grad()
-            .deferred()
-            .train()
-            .grad()
-            .deferred()
-            .stored(),
+        layer(
+            "gradients/two-forwards-one-backward",
+            "Two training steps, then the first one's \
+             backward: it uses its own batch's statistics.",
+        )
+        .train()
+        .grad()
+        .deferred()
+        .train()
+        .stored(),
+        layer(
+            "gradients/two-forwards-two-backwards",
+            "Two training steps, then both backwards: each \
+             with its own statistics (pytorch#20275).",
+        )
+        .train()
+        .grad()
+        .deferred()
+        .train()
+        .grad()
+        .deferred()
+        .stored(),
         layer(
             "gradients/eval-train-then-backward",
             "Evaluation, a training step, then the evaluation's backward: it belongs to the running \
@@ -250,28 +260,30 @@ fn deferred() -> Vec<Entry> {
         .grad()
         .deferred()
         .train()
-        .disputed_by_libtorch(
-            &[Field::GradInput, Field::GradWeight],
-            "libtorch keeps a reference to the running statistics, not their values, and differentiates with what training \
-             made of them in between; the gradient of a function is taken where the function was.",
-        )
+        .disputed_by_libtorch(&[Field::GradInput, Field::GradWeight], STATISTICS_OF_NOW)
         .stored(),
-        layer("gradients/train-eval-then-backward", "A training step, an evaluation, then the training \
-             step's backward.")
-            .train()
-            .grad()
-            .deferred()
-            .eval()
-            .grad()
-            .stored(),
-        layer("gradients/deferred-over-a-refusal", "A refused step between forward and backward \
-             disturbs neither.")
-            .train()
-            .grad()
-            .deferred()
-            .batch(&[1, 3])
-            .train()
-            .stored(),
+        layer(
+            "gradients/train-eval-then-backward",
+            "A training step, an evaluation, then the training \
+             step's backward.",
+        )
+        .train()
+        .grad()
+        .deferred()
+        .eval()
+        .grad()
+        .stored(),
+        layer(
+            "gradients/deferred-over-a-refusal",
+            "A refused step between forward and backward \
+             disturbs neither.",
+        )
+        .train()
+        .grad()
+        .deferred()
+        .batch(&[1, 3])
+        .train()
+        .stored(),
     ]
 }
 

@@ -10,6 +10,7 @@ mod affine;
 mod arrangement;
 mod builder;
 mod combinations;
+mod cotangents;
 mod digits;
 mod documents;
 mod dtypes;
@@ -18,26 +19,37 @@ mod exact;
 pub(crate) mod fill;
 mod folding;
 mod gradients;
+mod histories;
 mod layouts;
+mod maps;
 mod merging;
 mod modes;
 mod momentum;
 mod normalise;
+mod parts;
 pub mod random;
 mod ranks;
+mod refusal_grid;
 mod refusals;
 mod running_stats;
 mod second_gradients;
 mod spaced;
 mod special_values;
+mod specials;
 
 use crate::case::Case;
 use crate::golden::Dispute;
 
 pub use combinations::COUNT as COMBINATIONS_COUNT;
+pub use cotangents::COUNT as COTANGENTS_COUNT;
 pub use edge::COUNT as EDGE_COUNT;
 pub(crate) use exact::channels_of;
+pub use histories::COUNT as HISTORIES_COUNT;
+pub use maps::COUNT as MAPS_COUNT;
+pub use parts::COUNT as PARTS_COUNT;
+pub use refusal_grid::COUNT as REFUSAL_GRID_COUNT;
 pub use spaced::COUNT as SPACED_COUNT;
+pub use specials::COUNT as SPECIALS_COUNT;
 
 /// A case as the catalogue holds it.
 #[derive(Clone, Debug)]
@@ -52,7 +64,7 @@ pub struct Entry {
 }
 
 /// The groups, in the order in which a reader should meet them.
-pub const GROUPS: [&str; 21] = [
+pub const GROUPS: [&str; 27] = [
     "documents",
     "normalise",
     "running-stats",
@@ -73,6 +85,12 @@ pub const GROUPS: [&str; 21] = [
     "combinations",
     "edge",
     "spaced",
+    "specials",
+    "refusal-grid",
+    "histories",
+    "cotangents",
+    "maps",
+    "parts",
     "random",
 ];
 
@@ -104,6 +122,12 @@ pub fn with_random(seed: u64, count: usize) -> Vec<Entry> {
         combinations::cases(),
         edge::cases(),
         spaced::cases(),
+        specials::cases(),
+        refusal_grid::cases(),
+        histories::cases(),
+        cotangents::cases(),
+        maps::cases(),
+        parts::cases(),
         random::cases(seed, count),
     ]
     .concat()

@@ -96,7 +96,7 @@ fn affine() -> Vec<Entry> {
     ]
 }
 
-const BIAS_ALONE: &str = "Without a weight libtorch's double backward drops the bias gradient's part, ∂grad_bias/∂grad_output = 1; \
+pub(super) const BIAS_ALONE: &str = "Without a weight libtorch's double backward drops the bias gradient's part, ∂grad_bias/∂grad_output = 1; \
                           grad_bias = Σ grad_output, so its derivative is 1 with or without a weight.";
 
 fn cotangents() -> Vec<Entry> {

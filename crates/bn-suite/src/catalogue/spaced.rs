@@ -139,7 +139,7 @@ fn arrangements(shape: &[usize], turn: usize, input: DType) -> [Arrangement; 2] 
         _ if short || (is_image && shape.contains(&1)) => Contiguous,
         _ => strided,
     };
-    if turn % 2 == 0 { [Contiguous, other] } else { [other, Contiguous] }
+    if turn.is_multiple_of(2) { [Contiguous, other] } else { [other, Contiguous] }
 }
 
 fn long() -> Vec<Entry> {

@@ -88,9 +88,12 @@ pub(super) fn batch_statistics(channel: &Channel, precision: Precision) -> Stati
         distances.iter().zip(&channel.counts).map(|(d, &count)| d.approximate.abs() * count as f64).sum();
     let rounding = moments.unit_roundoff() * spread / n.approximate;
     let mean = if sums.unit_roundoff() < moments.unit_roundoff() { mean.widened(rounding) } else { mean };
-    // Around an infinite value Σ(x − μ)² has ∞ − ∞ in it, and δ²·n₁·n₂/n of merged parts is ∞.
-    let infinite = channel.input.iter().any(|x| x.is_infinite());
-    let var_biased = if infinite { Tracked { error: f64::INFINITY, ..var_biased } } else { var_biased };
+    // Who shifts by one of the values, or squares them in more than their precision, has
+    // squares as large as (2·max|x|)²; around an infinite value there is ∞ − ∞ in them.
+    let largest = channel.input.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    let squares = n.approximate * (2.0 * largest).powi(2);
+    let unpromised = largest.is_infinite() || squares > moments.max_finite();
+    let var_biased = if unpromised { Tracked { error: f64::INFINITY, ..var_biased } } else { var_biased };
     Statistics { mean, var_biased }
 }
 
