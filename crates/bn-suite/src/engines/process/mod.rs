@@ -10,6 +10,12 @@
 //! case it belongs to. A program that turns out, at its start, to know `hello` only
 //! once is served all the same: a second line is then blamed on its case if it
 //! comes within some milliseconds.
+//!
+//! A line that comes between two cases belongs to neither, and the program that
+//! wrote it is started anew for the next one. A line that comes later still looks
+//! like the answer to the next case, and that case's own answer like a second one:
+//! so a case with two answers is asked once more, of a program that was asked
+//! nothing before, and what happens then is what counts.
 
 mod program;
 
@@ -61,6 +67,20 @@ pub struct ProcessEngine {
     failed_starts: u32,
 }
 
+/// Why a case has no answer.
+enum Misconduct {
+    /// A second line, where the next `hello` was to be answered.
+    SecondLine(EngineError),
+    /// Anything else.
+    Other(EngineError),
+}
+
+impl From<EngineError> for Misconduct {
+    fn from(error: EngineError) -> Self {
+        Misconduct::Other(error)
+    }
+}
+
 impl ProcessEngine {
     /// Starts `command`, split as a shell splits words, and greets it.
     pub fn start(command: &str, limits: Limits) -> Result<Self, EngineError> {
@@ -99,32 +119,41 @@ impl ProcessEngine {
         self.program.as_mut().ok_or_else(|| EngineError::NotStarted("no program".into()))
     }
 
-    fn ask(&mut self, case: &Case) -> Result<Result<Vec<Outcome>, EngineError>, EngineError> {
+    fn ask(&mut self, case: &Case) -> Result<Result<Vec<Outcome>, EngineError>, Misconduct> {
         let (limits, greets_again) = (self.limits, self.greets_again);
+        if self.program.as_mut().is_some_and(|program| !program.is_silent()) {
+            self.program = None;
+        }
         let program = self.program()?;
         let answer = match exchange(program, &Request::Run(Box::new(case.clone())), limits)? {
             Answer::Outcomes(outcomes) => Ok(outcomes),
             Answer::Unsupported(why) => Err(EngineError::Unsupported(why)),
             Answer::Error(what) => Err(EngineError::Failed(what)),
-            Answer::Hello(_) => return Err(EngineError::Malformed("`hello` in answer to `run`".into())),
+            Answer::Hello(_) => {
+                return Err(EngineError::Malformed("`hello` in answer to `run`".into()).into());
+            }
         };
         if !greets_again {
             return match program.receive(SECOND_LINE) {
                 Line::Late => Ok(answer),
-                Line::End { partial } => Err(EngineError::Crashed(program.obituary(&partial))),
+                Line::End { partial } => Err(EngineError::Crashed(program.obituary(&partial)).into()),
                 Line::Whole(line) => {
-                    Err(malformed("a second line, though each request has one answer", &line))
+                    Err(malformed("a second line, though each request has one answer", &line).into())
                 }
-                Line::TooLong => Err(EngineError::Malformed("a second line, and a very long one".into())),
+                Line::TooLong => {
+                    Err(EngineError::Malformed("a second line, and a very long one".into()).into())
+                }
             };
         }
-        greet(program, limits).map_err(|error| match error {
-            EngineError::Malformed(what) => EngineError::Malformed(format!(
-                "the line after its answer must answer the next `hello`, since each request has one answer: {what}"
-            )),
-            other => other,
-        })?;
-        Ok(answer)
+        match greet(program, limits) {
+            Ok(_) => Ok(answer),
+            Err(EngineError::Malformed(what)) => {
+                Err(Misconduct::SecondLine(EngineError::Malformed(format!(
+                    "the line after its answer must answer the next `hello`, since each request has one answer: {what}"
+                ))))
+            }
+            Err(other) => Err(other.into()),
+        }
     }
 }
 
@@ -134,10 +163,17 @@ impl Engine for ProcessEngine {
     }
 
     fn run(&mut self, case: &Case) -> Result<Vec<Outcome>, EngineError> {
-        // The outer error is the program's misconduct: it is not asked again.
-        self.ask(case).unwrap_or_else(|misconduct| {
+        let used = self.program.as_ref().is_some_and(Program::is_used);
+        let mut answer = self.ask(case);
+        if let (Err(Misconduct::SecondLine(_)), true) = (&answer, used) {
             self.program = None;
-            Err(misconduct)
+            answer = self.ask(case);
+        }
+        // A program that misbehaved is not asked again.
+        answer.unwrap_or_else(|misconduct| {
+            self.program = None;
+            let (Misconduct::SecondLine(error) | Misconduct::Other(error)) = misconduct;
+            Err(error)
         })
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -21,6 +21,10 @@ const STDERR_LINES: usize = 8;
 /// How long a program may take to end by itself once its output has ended or it
 /// was told `bye`.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// How many lines may wait to be received. A program that writes more of them has
+/// to wait itself, so that a flood of lines does not fill the memory.
+const WAITING_LINES: usize = 4;
 
 /// What came from a program's standard output.
 pub(super) enum Line {
@@ -44,6 +48,8 @@ pub(super) struct Program {
     lines: Receiver<Line>,
     stderr: Arc<Mutex<VecDeque<String>>>,
     stderr_reader: JoinHandle<()>,
+    /// Whether it was asked a case.
+    used: bool,
 }
 
 impl Program {
@@ -64,7 +70,7 @@ impl Program {
             return Err(failed("its pipes are missing".into()));
         };
         let (requests, to_write) = mpsc::channel();
-        let (found, lines) = mpsc::channel();
+        let (found, lines) = mpsc::sync_channel(WAITING_LINES);
         let last_lines = Arc::default();
         thread::spawn(move || write_requests(stdin, &to_write));
         thread::spawn(move || read_lines(stdout, line_limit, &found));
@@ -72,13 +78,14 @@ impl Program {
             let last_lines = Arc::clone(&last_lines);
             move || keep_last_lines(stderr, &last_lines)
         });
-        Ok(Program { child, requests: Some(requests), lines, stderr: last_lines, stderr_reader })
+        Ok(Program { child, requests: Some(requests), lines, stderr: last_lines, stderr_reader, used: false })
     }
 
     pub(super) fn send(&mut self, request: &Request) -> Result<(), EngineError> {
         let mut line =
             serde_json::to_vec(request).map_err(|error| EngineError::Malformed(error.to_string()))?;
         line.push(b'\n');
+        self.used |= matches!(request, Request::Run(_));
         // A program that is gone shows as the end of its output.
         let _ = self.requests.as_ref().map(|requests| requests.send(line));
         Ok(())
@@ -90,6 +97,16 @@ impl Program {
             Err(RecvTimeoutError::Timeout) => Line::Late,
             Err(RecvTimeoutError::Disconnected) => Line::End { partial: Vec::new() },
         }
+    }
+
+    /// Whether it was asked a case before.
+    pub(super) fn is_used(&self) -> bool {
+        self.used
+    }
+
+    /// Whether it is there and has written nothing that was not received.
+    pub(super) fn is_silent(&mut self) -> bool {
+        matches!(self.lines.try_recv(), Err(TryRecvError::Empty))
     }
 
     /// How the program ended, once its output has.
@@ -156,7 +173,7 @@ fn write_requests(mut stdin: ChildStdin, requests: &Receiver<Vec<u8>>) {
     }
 }
 
-fn read_lines(stdout: ChildStdout, limit: usize, found: &Sender<Line>) {
+fn read_lines(stdout: ChildStdout, limit: usize, found: &SyncSender<Line>) {
     let mut stdout = BufReader::new(stdout);
     loop {
         let mut line = Vec::new();
