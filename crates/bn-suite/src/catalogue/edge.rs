@@ -222,13 +222,13 @@ impl Mix {
     }
 
     fn squares_near_the_largest(&self) -> Entry {
-        let root = nearest(self.input, format(self.input).max_finite().sqrt() / 4.0);
+        let root = nearest(self.input, format(self.input).max_finite().sqrt() / 8.0);
         self.squares(
             "squares-near-the-largest",
             root,
             1e-5,
-            "values near √max/4: their squares fit, and so does the sum of eight of them, with nothing to spare for \
-             a detour.",
+            "values near √max/8: the sum of eight of their squares fits, and so it does after a shift by one of \
+             them, with little to spare for a detour.",
         )
     }
 

@@ -225,8 +225,10 @@ pub(super) fn folded_dot(channel: &Channel, normalised: &Normalised) -> f64 {
 /// of the formulas, mean and variance having gradients of their own, times up to 1/σ³.
 pub(super) fn product_overflows(channel: &Channel, normalised: &Normalised, weight: &Tracked) -> bool {
     let Precision { sums, folded, .. } = normalised.precision;
-    let scale = weight.magnitude() * normalised.deviation.inverse.magnitude().max(1.0).powi(3);
-    folded && scale * folded_total(channel, normalised) > sums.max_finite()
+    let inverse = normalised.deviation.inverse.magnitude().max(1.0);
+    // Factor by factor, lest the bound itself overflow.
+    let product = weight.magnitude() * folded_total(channel, normalised) * inverse * inverse * inverse;
+    folded && product > sums.max_finite()
 }
 
 /// Σ|g|·(|x| + |μ|).
