@@ -130,6 +130,9 @@ fn of_values(array: &Tensor, name: &str, add: &mut impl FnMut(&str, FlawKind)) {
 
 /// The first two channels that hold the same.
 fn alike(array: &Tensor) -> Option<FlawKind> {
+    if array.is_empty() {
+        return None;
+    }
     let mut seen = HashMap::new();
     for (channel, values) in channels_of(&array.shape, &array.data).into_iter().enumerate() {
         let key: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();

@@ -25,7 +25,7 @@ const fn exception(cases: &'static str, flaws: &'static [&'static str], reason: 
     Exception { cases, flaws, reason }
 }
 
-const EXCEPTIONS: [Exception; 14] = [
+const EXCEPTIONS: [Exception; 16] = [
     exception(
         "digits/",
         &["zero channel", "sparse", "alike"],
@@ -37,6 +37,12 @@ const EXCEPTIONS: [Exception; 14] = [
     exception("gradients/constant-channel", &["vacuous"], "x̂ = 0: grad_weight is 0"),
     exception("second-gradients/constant-channel", &["vacuous"], "x̂ = 0: grad_weight is 0"),
     exception("merging/constant", &["vacuous"], "the variance is 0"),
+    exception(
+        "specials/",
+        &["inexact"],
+        "sums with NaN, ∞ or the largest number are not exact in any format",
+    ),
+    exception("histories/momentum-infinite", &["vacuous"], "∞ or NaN: either form of the update is right"),
     exception("momentum/infinite", &["vacuous"], "∞ or NaN: either form of the update is right"),
     exception("accuracy/constant", &["vacuous"], "variance and grad_weight are 0; the output is not"),
     exception("accuracy/f64-constant", &["vacuous"], "variance and grad_weight are 0; the output is not"),
@@ -105,12 +111,6 @@ fn random_cases_are_rarely_vacuous() {
 
 #[test]
 fn every_generated_group_keeps_its_promise() {
-    let mut counts = BTreeMap::<String, usize>::new();
-    for entry in catalogue::all() {
-        *counts.entry(entry.case.group().to_owned()).or_default() += 1;
-        let generated = ["edge", "spaced", "random", "combinations"].contains(&entry.case.group());
-        assert!(!(generated && entry.stored), "{} is stored", entry.case.name);
-    }
     let promised = [
         ("combinations", catalogue::COMBINATIONS_COUNT),
         ("edge", catalogue::EDGE_COUNT),
@@ -123,6 +123,13 @@ fn every_generated_group_keeps_its_promise() {
         ("parts", catalogue::PARTS_COUNT),
         ("random", random::COUNT),
     ];
+    let mut counts = BTreeMap::<String, usize>::new();
+    for entry in catalogue::all() {
+        let group = entry.case.group();
+        let generated = promised.iter().any(|(promising, _)| *promising == group);
+        assert!(!(generated && entry.stored), "{} is stored", entry.case.name);
+        *counts.entry(group.to_owned()).or_default() += 1;
+    }
     for (group, count) in promised {
         assert_eq!(counts.get(group), Some(&count), "{group}");
     }

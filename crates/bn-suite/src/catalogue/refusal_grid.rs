@@ -115,7 +115,7 @@ fn wrong(layer: Script, mode: Mode, reasons: &[Reason]) -> Script {
         () if has(Integers) => DType::I64,
         () => DType::F32,
     };
-    let data = (0..n * c).map(|place| (place * 5 % 7) as f64 - 2.0).collect::<Vec<_>>();
+    let data = (0..n * c).map(|place| (place * 5 % 11) as f64 - 3.0).collect::<Vec<_>>();
     let layer = layer.batch(&shape).dtypes(dtype, DType::F32).forward_on(mode, &data);
     if !has(GradOutputShape) {
         return layer;

@@ -36,12 +36,17 @@ const LONG: [(usize, bool); 4] = [(8192, true), (16385, false), (65536, true), (
 const PRODUCTS: [[usize; 4]; 3] = [[4, 32, 16, 16], [8, 256, 4, 4], [2, 2048, 2, 4]];
 
 /// As many cases as this group promises: f32 for every extent of every axis, the
-/// other mixes of dtypes for every extent of one axis, long axes, products in two
-/// memory orders, giants.
-pub const COUNT: usize = 3 * EXTENTS.len() + EXTENTS.len() + 2 * LONG.len() + 2 * PRODUCTS.len() + 3;
+/// other mixes of dtypes for every extent of one axis, f32 forward alone, long axes,
+/// products in two memory orders, giants.
+pub const COUNT: usize = 3 * EXTENTS.len()
+    + EXTENTS.len()
+    + 2 * EXTENTS.len() * AXES.len()
+    + 2 * LONG.len()
+    + 2 * PRODUCTS.len()
+    + 3;
 
 pub(super) fn cases() -> Vec<Entry> {
-    [tails(), long(), products(), giants()].concat()
+    [tails(), forward_alone(), long(), products(), giants()].concat()
 }
 
 /// The axis whose extent a case is about.
@@ -125,6 +130,36 @@ fn tail(axis: Axis, extent: usize, turn: usize, mix: (&str, DType, DType)) -> En
     let trained = script(&name, &shape, &note).dtypes(input, parameters).fill(Fill::Dense);
     let evaluated = trained.arranged(ways[0]).train().grad_exact().arranged(ways[1]).eval();
     if extent < LARGE { evaluated.grad_exact().generated() } else { evaluated.generated() }
+}
+
+/// The same extents for an engine that has no gradients and no strides, and takes
+/// rows or images alone.
+fn forward_alone() -> Vec<Entry> {
+    let case = |axis: Axis, extent: usize, kind: &str, shape: &[usize]| {
+        let name = format!("spaced/forward-{kind}-{}-{extent}", axis.name());
+        let note = format!("Forward alone, {shape:?}: the tail of {extent}, in training and in evaluation.");
+        script(&name, shape, &note).fill(Fill::Dense).train().eval().generated()
+    };
+    let of_extent = |extent: usize| {
+        // A channel has at least five values, as in the cases with gradients.
+        let n = if extent < 5 { 5 } else { 1 };
+        let small = if extent < LARGE { 2 } else { 1 };
+        let rows = [
+            (Axis::Batch, if extent < 5 { vec![extent, 3, n] } else { vec![extent, 3] }),
+            (Axis::Channels, vec![5, extent]),
+            (Axis::Spatial, vec![n, 3, extent]),
+        ];
+        let images = [
+            (Axis::Batch, vec![extent, 3, small, 5]),
+            (Axis::Channels, vec![2, extent, 2, 2]),
+            (Axis::Spatial, vec![2, 3, n, extent]),
+        ];
+        let of_kind = |kind: &'static str, shapes: [(Axis, Vec<usize>); 3]| {
+            shapes.map(|(axis, shape)| case(axis, extent, kind, &shape)).to_vec()
+        };
+        [of_kind("1d", rows), of_kind("2d", images)].concat()
+    };
+    EXTENTS.into_iter().flat_map(of_extent).collect()
 }
 
 /// An ordinary arrangement and another one, by turns the one first. Strided input

@@ -33,7 +33,8 @@ pub(super) fn backward(
     let grad_weight = sum(&products, &channel.counts, sums).widened(folded).completed(moments);
     let weight = weight.cloned().unwrap_or_else(|| Tracked::exact(1.0, elements));
     let scale = normalised.deviation.divide(&weight);
-    let input = match statistics {
+    let unpromised = statistics == Mode::Train && forward::product_overflows(channel, normalised, &weight);
+    let input: Vec<Tracked> = match statistics {
         Mode::Eval => g.iter().map(|g| g * &scale).collect(),
         Mode::Train => {
             let n = Tracked::exact(channel.n() as f64, sums);
@@ -44,5 +45,7 @@ pub(super) fn backward(
                 .collect()
         }
     };
+    let unless = |gi: Tracked| if unpromised { gi.widened(f64::INFINITY) } else { gi };
+    let input = input.into_iter().map(unless).collect();
     Gradients { input, weight: grad_weight, bias: grad_bias }
 }

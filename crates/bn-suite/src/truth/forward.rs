@@ -171,7 +171,9 @@ pub(super) fn affine(
     let affine = |(x_hat, size): (&Tracked, &f64)| {
         let scaled = weight.map_or_else(|| x_hat.clone(), |w| x_hat * w);
         let y = bias.map_or_else(|| scaled.clone(), |b| &scaled + b);
+        // ∞·x − ∞·μ is NaN, or overflows.
         let overflows = scale * size > elements.max_finite();
+        let y = if folded && scale.is_infinite() { Tracked { error: f64::INFINITY, ..y } } else { y };
         if folded { y.widened(if overflows { f64::INFINITY } else { shift }) } else { y }
     };
     normalised.values.iter().zip(&normalised.sizes).map(affine).collect()
@@ -208,12 +210,28 @@ pub(super) fn update_running(
 /// that differentiates the folded form: (chain + 2)·u·Σ|g|·(|x| + |μ|)/σ.
 pub(super) fn folded_dot(channel: &Channel, normalised: &Normalised) -> f64 {
     let Precision { sums, folded, .. } = normalised.precision;
-    if !folded || channel.n() == 0 {
-        return 0.0;
+    let total = folded_total(channel, normalised);
+    match total > sums.max_finite() {
+        _ if !folded || channel.n() == 0 => 0.0,
+        true => f64::INFINITY,
+        false => {
+            let inverse = normalised.deviation.inverse.magnitude();
+            (chain(channel.n()) + 2.0) * sums.unit_roundoff() * total * inverse
+        }
     }
+}
+
+/// Whether the gradient of 1/σ may overflow, w·Σg·x, for an engine that goes the way
+/// of the formulas, mean and variance having gradients of their own, times up to 1/σ³.
+pub(super) fn product_overflows(channel: &Channel, normalised: &Normalised, weight: &Tracked) -> bool {
+    let Precision { sums, folded, .. } = normalised.precision;
+    let scale = weight.magnitude() * normalised.deviation.inverse.magnitude().max(1.0).powi(3);
+    folded && scale * folded_total(channel, normalised) > sums.max_finite()
+}
+
+/// Σ|g|·(|x| + |μ|).
+fn folded_total(channel: &Channel, normalised: &Normalised) -> f64 {
     let sizes = channel.grad_output.iter().zip(&normalised.sizes).zip(&channel.counts);
     // Where g is 0, so is the product, however large x is.
-    let total: f64 =
-        sizes.map(|((g, size), &n)| if *g == 0.0 { 0.0 } else { g.abs() * size * n as f64 }).sum();
-    (chain(channel.n()) + 2.0) * sums.unit_roundoff() * total * normalised.deviation.inverse.magnitude()
+    sizes.map(|((g, size), &n)| if *g == 0.0 { 0.0 } else { g.abs() * size * n as f64 }).sum()
 }
