@@ -378,6 +378,19 @@ fn one_that_cannot_start_again_is_given_up() {
     }
 }
 
+/// The same where no second greeting shows it, and the line comes between two cases.
+#[test]
+fn one_that_knows_hello_only_once_and_answers_once_more_later() {
+    if !*PYTHON {
+        return;
+    }
+    let fake = greeted_once(Fake::new(2, "say(right); later(right)"));
+    let mut engine = ProcessEngine::start(&fake.command(), LIMITS).unwrap();
+    let pause = || std::thread::sleep(Duration::from_millis(600));
+    let reports = runner::in_turn(&GOLDENS, &mut engine, &Replay::named("fake"), pause);
+    assert_eq!(reports, Fake::behaved().check(LIMITS));
+}
+
 #[test]
 fn one_that_answers_before_it_is_greeted() {
     if !*PYTHON {

@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use bn_suite::catalogue;
-use bn_suite::check::{CaseReport, Replay, Verdict};
+use bn_suite::check::{self, CaseReport, Replay, Verdict};
 use bn_suite::engines;
 use bn_suite::fixtures;
 use bn_suite::golden::Golden;
-use bn_suite::runner;
 use bn_suite::variants::{self, PREFIX, Variant};
 use rayon::prelude::*;
 
@@ -20,14 +19,16 @@ fn stored() -> Vec<Golden> {
 }
 
 fn generated() -> Vec<Golden> {
-    catalogue::all().iter().filter(|entry| !entry.stored).map(fixtures::solve).collect()
+    catalogue::all().par_iter().filter(|entry| !entry.stored).map(fixtures::solve).collect()
 }
 
 /// What the suite says against a variant: the worst ratio, and every report that is
 /// not a pass. Variants claim everything, so that none may be unsupported.
 fn refused(variant: &Variant, goldens: &[Golden]) -> Option<String> {
     let name = format!("{PREFIX}{}", variant.name);
-    let reports = runner::in_turn(goldens, variant.engine().as_mut(), &Replay::named(&name), || ());
+    let (mut engine, replay) = (variant.engine(), Replay::named(&name));
+    let reports: Vec<CaseReport> =
+        goldens.iter().map(|golden| check::check(golden, engine.as_mut(), &replay)).collect();
     let passed = |report: &&CaseReport| matches!(report.verdict, Verdict::Passed { .. });
     let (passed, failed): (Vec<&CaseReport>, Vec<&CaseReport>) = reports.iter().partition(passed);
     if failed.is_empty() {
