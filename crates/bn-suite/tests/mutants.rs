@@ -36,14 +36,13 @@ fn survivors(matrix: &KillMatrix) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// That no right engine is refused, tests/variants.rs asks.
 #[test]
-fn no_mutant_survives_and_no_right_engine_is_refused() {
-    let suspects = Suspects { rivals: Vec::new(), ..Suspects::all().unwrap() };
+fn no_mutant_survives() {
+    let suspects = Suspects { rivals: Vec::new(), variants: Vec::new(), ..Suspects::all().unwrap() };
     let matrix = kill_matrix::run(&suspects, &cases(), || ());
     assert!(matrix.survivors.is_empty(), "\n{}\n", survivors(&matrix));
     assert_eq!((matrix.killed_by_golden, matrix.killed_by_generated), (matrix.total, matrix.total));
-    let refused: Vec<_> = matrix.variants.iter().filter(|variant| !variant.passed).collect();
-    assert!(refused.is_empty(), "{refused:#?}");
 }
 
 #[test]
