@@ -16,6 +16,7 @@
 //!
 //! CASE, OUTCOME and the claims have the form that `fixtures/schema.json` gives.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, Write};
 use std::panic::{self, AssertUnwindSafe};
 
@@ -89,10 +90,28 @@ fn answer_case(engine: &mut dyn Engine, case: &Case) -> Answer {
     }
 }
 
+thread_local! {
+    /// Whether an engine is at work on this thread.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Runs the case, and turns a panic of the engine into [`EngineError::Crashed`].
 pub fn run_caught(engine: &mut dyn Engine, case: &Case) -> Result<Vec<Outcome>, EngineError> {
-    panic::catch_unwind(AssertUnwindSafe(|| engine.run(case)))
-        .unwrap_or_else(|payload| Err(EngineError::Crashed(panic_message(payload.as_ref()))))
+    AT_WORK.set(true);
+    let answer = panic::catch_unwind(AssertUnwindSafe(|| engine.run(case)));
+    AT_WORK.set(false);
+    answer.unwrap_or_else(|payload| Err(EngineError::Crashed(panic_message(payload.as_ref()))))
+}
+
+/// From now on a panic of an engine is only what it answers, and nothing is written
+/// to the standard error. Other panics are reported as before.
+pub fn silence_engines() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !AT_WORK.get() {
+            report(panic);
+        }
+    }));
 }
 
 fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {

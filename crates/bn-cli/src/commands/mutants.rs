@@ -7,6 +7,7 @@ use bn_suite::catalogue;
 use bn_suite::fixtures;
 use bn_suite::kill_matrix::{self, Cases, KillMatrix, Row, Suspects, VariantRow};
 use bn_suite::mutants;
+use bn_suite::protocol;
 use clap::{Args, ValueEnum};
 
 use crate::selection::{self, CasesArguments};
@@ -37,6 +38,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let suspects = chosen(arguments.mutant.as_deref())?;
     let cases = cases(&arguments.cases)?;
     let bar = progress::bar(suspects.mutants.len() + suspects.variants.len(), "judging");
+    protocol::silence_engines();
     let matrix = kill_matrix::run(&suspects, &cases, || bar.inc(1));
     bar.finish_and_clear();
     let mut out = anstream::stdout();

@@ -70,6 +70,8 @@ pub(super) enum Fill {
     Channels,
     /// mean + deviation·z.
     Normal { mean: f64, deviation: f64 },
+    /// mean + deviation·z, z on a coarse grid: few distinct values, however many there are.
+    Coarse { mean: f64, deviation: f64 },
     /// mean + deviation·z, but the value in the middle of each channel is `outlier`.
     Outlier { mean: f64, deviation: f64, outlier: f64 },
     /// The same value everywhere.
@@ -106,6 +108,7 @@ impl Fill {
         match self {
             Fill::Channels => scale(channel) * (random.normal(COARSE) + offset(channel)),
             Fill::Normal { mean, deviation } => mean + deviation * random.normal(FINE),
+            Fill::Coarse { mean, deviation } => mean + deviation * random.normal(COARSE),
             Fill::Outlier { mean, deviation, outlier } => {
                 let usual = mean + deviation * random.normal(FINE);
                 if middle { outlier } else { usual }

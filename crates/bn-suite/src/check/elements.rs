@@ -82,18 +82,19 @@ pub(super) fn summarise(
     expected: &ExpectedField,
     got: &Tensor,
 ) -> (Option<Fault>, Option<Worst>) {
-    let mut worst: Option<Difference> = None;
+    // Wrong before right: a difference that is wrong by one rounding has ratio 1.
+    let mut worst: Option<((bool, f64), Difference)> = None;
     let mut failing = 0;
     for difference in differences(expected, got) {
-        failing += usize::from(!difference.is_right());
-        // Wrong before right: a difference that is wrong by one rounding has ratio 1.
-        let rank = |d: &Difference| (!d.is_right(), d.ratio());
-        if worst.is_none_or(|worst| rank(&difference) > rank(&worst)) {
-            worst = Some(difference);
+        let is_wrong = !difference.is_right();
+        failing += usize::from(is_wrong);
+        let rank = (is_wrong, difference.ratio());
+        if worst.is_none_or(|(highest, _)| rank > highest) {
+            worst = Some((rank, difference));
         }
     }
-    let place = worst.map(|d| Worst { step, field, index: d.index, ratio: d.ratio() });
-    let fault = worst.filter(|_| failing > 0).map(|worst| Fault::Elements {
+    let place = worst.map(|((_, ratio), worst)| Worst { step, field, index: worst.index, ratio });
+    let fault = worst.filter(|_| failing > 0).map(|(_, worst)| Fault::Elements {
         field,
         dtype: got.dtype,
         multi_index: multi_index(worst.index, &got.shape),

@@ -26,8 +26,9 @@ fn normalise_by_group(
     group_of: impl Fn(usize) -> usize,
 ) -> Vec<f64> {
     let mut x_hat = vec![0.0; x.len()];
-    for group in 0..groups {
-        let places: Vec<usize> = (0..x.len()).filter(|place| group_of(*place) == group).collect();
+    let mut places_of = vec![Vec::new(); groups];
+    (0..x.len()).for_each(|place| places_of[group_of(place)].push(place));
+    for places in places_of {
         let values: Vec<f64> = places.iter().map(|place| x[*place]).collect();
         let statistics = recipe.batch_statistics(&values, cx);
         let normalised = formulas::normalise(recipe, &values, &statistics, cx);

@@ -155,3 +155,35 @@ impl<F: Float> Kernel<F> for Threads {
         parts.iter().map(|part| self.moments(part)).fold(Moments::none(), chan)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{self, Replay, Verdict};
+    use crate::{catalogue, fixtures};
+
+    /// Sums from the first value to the last, as burn 0.22 has them.
+    struct Recursion;
+
+    impl<F: Float> Kernel<F> for Recursion {
+        fn sum(&self, values: &[F]) -> F {
+            in_order(values.iter().copied())
+        }
+    }
+
+    /// Plain recursion is no variant: it is right up to a size. The suite lets it
+    /// pass where its sums are as good as those of others, and nowhere else.
+    #[test]
+    fn plain_recursion_is_refused_where_it_loses_the_mean() {
+        let recursion = variant!("recursion", "sums from first to last", Recursion);
+        let mut engine = recursion.engine();
+        let mut refused = Vec::new();
+        for entry in catalogue::all().iter().filter(|entry| entry.case.name.starts_with("accuracy/")) {
+            let report = check::check(&fixtures::solve(entry), engine.as_mut(), &Replay::named("recursion"));
+            if !matches!(report.verdict, Verdict::Passed { .. }) {
+                refused.push(report.case);
+            }
+        }
+        assert_eq!(refused, ["accuracy/four-million-of-mean-100"]);
+    }
+}
