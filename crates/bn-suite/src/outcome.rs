@@ -78,8 +78,7 @@ impl fmt::Display for Field {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
-    /// The arrays. A refused step still answers the buffers, as it left them: a
-    /// `grad_output` that is refused comes after its forward pass, which has moved them.
+    /// The arrays. A refused step still answers the buffers, as it left them.
     #[serde(default)]
     pub fields: BTreeMap<Field, Tensor>,
     /// The counter after the step, where the layer has one.
