@@ -145,3 +145,27 @@ fn first_gradients_are_the_differences_of_the_output() {
         }
     }
 }
+
+/// ∂S/∂w = A/σ, A = Σ (u − ū)(g − ḡ − x̂·mean(g·x̂)). Without the means A would be the
+/// same in exact arithmetic, since the other factor sums to 0; in f64 it would not.
+/// Every difference and product here is exact: x̂ = ±½, the rest is in units of 2⁻¹²,
+/// and Σ u·x̂ = 0.
+#[test]
+fn a_constant_in_the_gradients_is_taken_off_before_they_are_multiplied() {
+    let (g, u) = (
+        [1_000_003.0, -2_000_029.0, 3_000_017.0, -1_999_991.0],
+        [777_777.0, -777_777.0, 333_331.0, -333_331.0],
+    );
+    let total: f64 = g.iter().zip(u).map(|(g, u)| g * u).sum();
+    let expected = total * 2f64.powi(-24) / 2.0;
+    let column =
+        |values: [f64; 4], by: f64| Array2::from_shape_fn((4, 1), |(row, _)| values[row] / 4096.0 + by);
+    let x = Array2::from_shape_vec((4, 1), vec![1.0, 1.0, -1.0, -1.0]).unwrap();
+    let saved = BatchNorm::<f64>::new(Config { eps: 3.0, ..Config::new(1) }).forward(x.view()).unwrap().1;
+    let far = 2f64.powi(40);
+    for (of_g, of_u) in [(0.0, 0.0), (far, 0.0), (0.0, far), (far, far)] {
+        let (g, u) = (column(g, of_g), column(u, of_u));
+        let second = saved.double_backward(x.view(), g.view(), Some(u.view()), None, None).unwrap();
+        assert_eq!(second.weight.unwrap()[0], expected, "g + {of_g}, u + {of_u}");
+    }
+}

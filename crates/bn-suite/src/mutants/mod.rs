@@ -12,6 +12,7 @@
 mod affine;
 mod axes;
 mod backward;
+mod counter;
 mod double_backward;
 mod eps;
 mod folding;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Mutant> {
         variance::mutants(),
         eps::mutants(),
         running::mutants(),
+        counter::mutants(),
         axes::mutants(),
         threads::mutants(),
         layout::mutants(),
