@@ -200,18 +200,23 @@ mixes! {
 mod tests {
     use super::*;
 
-    /// Every pair of neighbours of a 16-bit dtype, the midpoint between them, and
-    /// the f64 on either side of that midpoint.
+    /// Every pair of neighbours of a 16-bit dtype, the midpoint between them, the f64
+    /// on either side of that midpoint, and those beyond its neighbours in f32.
     fn check_all_midpoints<T: Element>(from_bits: impl Fn(u16) -> T, largest: u16) {
         for bits in 0..largest {
             let (low, high) = (from_bits(bits), from_bits(bits + 1));
             let middle = (low.to_f64() + high.to_f64()) / 2.0; // exact: f64 has bits to spare
             let even = if bits % 2 == 0 { low } else { high };
+            let (below, above) = ((middle as f32).next_down(), (middle as f32).next_up());
             for (value, nearest) in [
                 (low.to_f64(), low),
+                (f64::from(below).next_down(), low),
+                (f64::from(below).next_up(), low),
                 (middle.next_down(), low),
                 (middle, even),
                 (middle.next_up(), high),
+                (f64::from(above).next_down(), high),
+                (f64::from(above).next_up(), high),
                 (high.to_f64(), high),
             ] {
                 assert_eq!(T::from_f64(value), nearest, "{value:e}");
