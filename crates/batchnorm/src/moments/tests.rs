@@ -167,6 +167,23 @@ fn huge_values_have_finite_statistics() {
     assert!(f64_range.measured::<f64>().mean().is_finite());
 }
 
+/// ±a with a ≈ 2⁵⁰², 2²⁰ times: a² is an f64, their sum is not. At the scale the
+/// squares are far above the smallest normal f64, and the answer is at none.
+#[test]
+fn a_variance_that_only_the_sum_of_squares_exceeds_is_exact_to_its_roundings() {
+    let a = 1.1 * 2f64.powi(502);
+    let count = 1 << 20;
+    let values = Array2::from_shape_fn((count, 1), |(row, _)| if row % 2 == 0 { a } else { -a });
+    let measured = moments(values.view()).unwrap()[0];
+    assert_eq!((measured.scale, measured.mean()), (SMALL, 0.0));
+    for (got, exact) in [
+        (measured.var_biased(), a * a),
+        (measured.var_unbiased(), a * a * (count as f64 / (count as f64 - 1.0))),
+    ] {
+        assert!((got / exact - 1.0).abs() <= 8.0 * U, "{got:e} for {exact:e}");
+    }
+}
+
 /// Values ±2⁵¹² have the variance 2¹⁰²⁴, which no f64 holds, and eps = 2¹⁰²³ beside
 /// it: x̂ = ±1/√1.5, after one rounding each of the root and the quotient.
 #[test]
