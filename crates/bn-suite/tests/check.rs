@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 
 use bn_suite::capability::Capability;
 use bn_suite::case::{Case, Layer, Mode, Pass, Rank, State, Step};
-use bn_suite::check::{Fault, Replay, Verdict, check, judge};
+use bn_suite::catalogue;
+use bn_suite::check::{Fault, Replay, Verdict, Worst, check, check_both_grades, judge};
 use bn_suite::engine::{About, Engine, EngineError};
+use bn_suite::engines;
+use bn_suite::fixtures;
 use bn_suite::golden::{Dispute, Expected, ExpectedField, Golden};
 use bn_suite::outcome::{Field, Outcome, Refusal, RefusalKind};
 use bn_suite::report::Report;
@@ -342,4 +345,40 @@ fn a_report_counts_and_carries_every_failure() {
         .collect();
     let report = Report::new(&about(), &reports);
     insta::assert_snapshot!(bn_suite::fixtures::pretty(&serde_json::to_value(&report).unwrap()));
+}
+
+#[test]
+fn of_two_elements_as_bad_the_first_is_named() {
+    let worst = |step: usize, ratio: f64| Some(Worst { step, field: Field::Output, index: 0, ratio });
+    for (a, b, expected) in [
+        (worst(0, 0.5), worst(1, 0.5), worst(0, 0.5)),
+        (worst(0, 0.5), worst(1, 0.75), worst(1, 0.75)),
+        (worst(0, 0.75), worst(1, 0.5), worst(0, 0.75)),
+        (None, worst(1, 0.0), worst(1, 0.0)),
+        (worst(0, 0.0), None, worst(0, 0.0)),
+        (None, None, None),
+    ] {
+        assert_eq!(Worst::larger(a, b), expected);
+    }
+}
+
+/// Ours is accurate; a folded kernel conforms and is not; a biased running variance is neither.
+#[test]
+fn an_engine_is_judged_by_both_grades_where_that_is_asked() {
+    let entry = catalogue::all().into_iter().find(|entry| entry.case.name == "normalise/square-of-the-mean");
+    let golden = fixtures::solve(&entry.expect("a case of the catalogue"));
+    for (name, conforms, accurate) in [
+        ("batchnorm", true, true),
+        ("variant:folded", true, false),
+        ("mutant:running-var-biased", false, false),
+    ] {
+        let mut engine = engines::constructor(name).expect("an engine of the suite")();
+        let report = check_both_grades(&golden, engine.as_mut(), &Replay::named(name));
+        assert_eq!(
+            (report.failures().is_empty(), report.is_accurate()),
+            (conforms, Some(accurate)),
+            "{name}"
+        );
+        assert_eq!(check(&golden, engine.as_mut(), &Replay::named(name)).is_accurate(), None, "{name}");
+    }
 }
