@@ -362,11 +362,15 @@ fn of_two_elements_as_bad_the_first_is_named() {
     }
 }
 
+fn solved(case: &str) -> Golden {
+    let entry = catalogue::all().into_iter().find(|entry| entry.case.name == case);
+    fixtures::solve(&entry.expect("a case of the catalogue"))
+}
+
 /// Ours is accurate; a folded kernel conforms and is not; a biased running variance is neither.
 #[test]
 fn an_engine_is_judged_by_both_grades_where_that_is_asked() {
-    let entry = catalogue::all().into_iter().find(|entry| entry.case.name == "normalise/square-of-the-mean");
-    let golden = fixtures::solve(&entry.expect("a case of the catalogue"));
+    let golden = solved("normalise/square-of-the-mean");
     for (name, conforms, accurate) in [
         ("batchnorm", true, true),
         ("variant:folded", true, false),
@@ -380,5 +384,48 @@ fn an_engine_is_judged_by_both_grades_where_that_is_asked() {
             "{name}"
         );
         assert_eq!(check(&golden, engine.as_mut(), &Replay::named(name)).is_accurate(), None, "{name}");
+    }
+}
+
+/// What stands beside each array that is not accurate is what the engine does, or
+/// the least that explains it.
+#[test]
+fn the_least_shortcut_that_explains_an_array_is_its_cause() {
+    for (engine, case, field, cause) in [
+        (
+            "variant:folded",
+            "normalise/square-of-the-mean",
+            Field::Output,
+            "scaled before the mean is subtracted",
+        ),
+        ("variant:pairwise", "accuracy/bf16-heavy-tail", Field::RunningVar, "statistics kept in f32"),
+        ("variant:pairwise", "accuracy/f64-mean-1e12", Field::Output, "statistics kept in f64"),
+        ("variant:pairwise", "accuracy/large-without-overflow", Field::RunningMean, "sums in f32"),
+        (
+            "variant:pairwise",
+            "accuracy/squares-overflow-in-sum",
+            Field::GradInput,
+            "a sum overflows in the elements' precision",
+        ),
+        (
+            "mutant:sums-in-16-bits",
+            "dtypes/f16-mean-needs-f32",
+            Field::RunningMean,
+            "statistics kept in f32, sums in f32",
+        ),
+        ("mutant:sums-in-16-bits", "dtypes/bf16", Field::GradBias, "every operation rounded to bf16"),
+        (
+            "mutant:running-var-biased",
+            "normalise/square-of-the-mean",
+            Field::RunningVar,
+            "unexplained by any arithmetic that conforms",
+        ),
+    ] {
+        let mut engine_under_test = engines::constructor(engine).expect("an engine of the suite")();
+        let report = check_both_grades(&solved(case), engine_under_test.as_mut(), &Replay::named(engine));
+        let excesses = report.accuracy.expect("judged by both grades").excesses;
+        let of_field = excesses.iter().filter(|excess| excess.field == field);
+        let causes: Vec<String> = of_field.map(|excess| excess.cause.to_string()).collect();
+        assert!(causes.iter().any(|found| found == cause), "{engine}, {case}, {field:?}: {causes:?}");
     }
 }
