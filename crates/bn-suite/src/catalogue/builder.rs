@@ -159,6 +159,17 @@ impl Script {
         self.no_weight().no_bias()
     }
 
+    /// The parameters by the word that grids have for them: `weight` alone, `bias`
+    /// alone, `neither`; any other word is both.
+    pub(super) fn affine(self, parameters: &str) -> Self {
+        match parameters {
+            "weight" => self.no_bias(),
+            "bias" => self.no_weight(),
+            "neither" => self.no_affine(),
+            _ => self,
+        }
+    }
+
     pub(super) fn no_running_mean(mut self) -> Self {
         self.running_mean = Slot::Absent;
         self

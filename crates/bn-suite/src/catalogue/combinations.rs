@@ -89,12 +89,7 @@ impl Combination {
     }
 
     fn with_state(&self, layer: Script) -> Script {
-        let layer = match self.affine {
-            "weight" => layer.no_bias(),
-            "bias" => layer.no_weight(),
-            "neither" => layer.no_affine(),
-            _ => layer,
-        };
+        let layer = layer.affine(self.affine);
         if self.tracking == "untracked" { layer.untracked() } else { layer }
     }
 }

@@ -3,7 +3,7 @@
 //! is exactly 0, and what it reaches is wrong without it.
 
 use super::Entry;
-use super::builder::{Script, script};
+use super::builder::script;
 use super::fill::Fill;
 use super::second_gradients::BIAS_ALONE;
 use crate::case::Mode::{self, Eval, Train};
@@ -58,20 +58,11 @@ fn case((mode, mode_name): (Mode, &str), affine: &str, (u, v, t): Given) -> Entr
         "{mode_name}, {affine}, cotangents {letters}: what is not given counts as 0, what is given arrives."
     );
     let layer = script(&name, &[2, 3, 3], &note).dtype(DType::F64).fill(Fill::Dense);
-    let layer = with_affine(layer, affine).forward(mode).grad_exact().second(u, v, t);
+    let layer = layer.affine(affine).forward(mode).grad_exact().second(u, v, t);
     let layer = match (affine, u, t) {
         ("bias", false, true) => layer.disputed_by_libtorch(&[Field::SecondGradOutput], BIAS_ALONE),
         ("bias", true, true) => layer.disputed_by_libtorch(&[], BIAS_ALONE_WITH_BOTH),
         _ => layer,
     };
     layer.generated()
-}
-
-fn with_affine(layer: Script, affine: &str) -> Script {
-    match affine {
-        "weight" => layer.no_bias(),
-        "bias" => layer.no_weight(),
-        "neither" => layer.no_affine(),
-        _ => layer,
-    }
 }

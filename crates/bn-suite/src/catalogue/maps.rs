@@ -58,7 +58,7 @@ fn convolutions() -> Vec<Entry> {
                     );
                     // A layer of the convolution's rank, N and C before the kernel's axes.
                     let batch = [&[2, CHANNELS][..], kernel].concat();
-                    let layer = with_affine(script(&format!("maps/{map}"), &batch, &note), affine).eps(eps);
+                    let layer = script(&format!("maps/{map}"), &batch, &note).affine(affine).eps(eps);
                     entries.push(folded(layer, into, groups, kernel, bias, eps));
                 }
             }
@@ -77,7 +77,7 @@ fn linear() -> Vec<Entry> {
                 "{map}, eps = {eps}: rows are scaled in the parameters' precision and rounded once to the map's."
             );
             let layer = script(&format!("maps/{map}"), &[5, CHANNELS], &note).dtypes(input, parameters);
-            let layer = with_affine(layer, affine).eps(eps);
+            let layer = layer.affine(affine).eps(eps);
             let layer = if matches!(parameters, DType::F16 | DType::Bf16) {
                 let fields = [Field::FoldedWeight, Field::FoldedBias];
                 layer.sometimes_disputed_by_libtorch(&fields, ROUNDED_FACTORS)
@@ -100,13 +100,4 @@ fn folded(layer: Script, into: FoldInto, groups: usize, kernel: &[usize], bias: 
     let layer = layer.fill(Fill::Dense).fold(into, groups, &shape, bias);
     let layer = if eps > 0.0 { layer.train() } else { layer };
     layer.fold(into, groups, &shape, bias).eval().generated()
-}
-
-fn with_affine(layer: Script, affine: &str) -> Script {
-    match affine {
-        "weight" => layer.no_bias(),
-        "bias" => layer.no_weight(),
-        "neither" => layer.no_affine(),
-        _ => layer,
-    }
 }
