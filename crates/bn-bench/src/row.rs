@@ -1,0 +1,98 @@
+//! One row: contestants on one workload, checked, then timed in turns.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::axes::Op;
+use crate::contestants::{Contestant, Who, enter};
+use crate::expected::{Expected, Outside};
+use crate::paired::{self, Call, Plan, Rounds};
+use crate::value::Value;
+use crate::workload::Workload;
+
+/// Threads for contestants: a rayon pool for ours, and as many for libtorch.
+pub struct Threads {
+    pool: ThreadPool,
+    count: usize,
+}
+
+impl Threads {
+    /// `count` threads.
+    ///
+    /// # Errors
+    /// If the system has none left.
+    pub fn new(count: usize) -> Result<Threads> {
+        let pool = ThreadPoolBuilder::new().num_threads(count).build();
+        Ok(Threads { pool: pool.with_context(|| format!("{count} threads"))?, count })
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Does `work` on one of the threads, with the others at its service.
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(|| {
+            // Both hold for the thread that calls libtorch.
+            tch::set_num_threads(self.count as i32);
+            let _no_graph = tch::no_grad_guard();
+            work()
+        })
+    }
+}
+
+/// Contestants that have given right results.
+pub struct Contest<'a, T: Value> {
+    entered: Vec<(Who, Box<dyn Contestant<T> + 'a>)>,
+    /// What is wrong with libtorch's result, if anything is.
+    pub libtorch_outside: Option<String>,
+}
+
+impl<'a, T: Value> Contest<'a, T> {
+    /// Makes each contestant do the operation once, and checks every element.
+    ///
+    /// # Errors
+    /// A wrong result, unless it is libtorch's: that is noted in `libtorch_outside`.
+    pub fn new(work: &'a Workload<T>, op: Op, who: &[Who], threads: &Threads) -> Result<Self> {
+        let expected = Expected::new(work, op);
+        let mut contest = Contest { entered: Vec::new(), libtorch_outside: None };
+        for &who in who {
+            let contestant = threads.run(|| {
+                let mut contestant = enter(who, work, op)?;
+                contestant.call()?;
+                anyhow::Ok(contestant)
+            });
+            let contestant = contestant.with_context(|| format!("{who:?}"))?;
+            match (who, contestant.check(&expected)) {
+                (_, Ok(())) => {}
+                (Who::Libtorch, Err(error)) if error.is::<Outside>() => {
+                    contest.libtorch_outside = Some(error.to_string());
+                }
+                (_, Err(error)) => return Err(error.context(format!("{who:?} on {:?}: {op}", work.shape()))),
+            }
+            contest.entered.push((who, contestant));
+        }
+        Ok(contest)
+    }
+
+    /// Measures them in turns.
+    ///
+    /// # Errors
+    /// The first of their calls that fails.
+    pub fn measure(&mut self, plan: Plan, threads: &Threads) -> Result<Vec<(Who, Rounds)>> {
+        let (names, mut callers): (Vec<Who>, Vec<&mut dyn Call>) = self.callers().unzip();
+        let rounds = threads.run(|| {
+            let begin = Instant::now();
+            paired::measure(&mut callers, plan, &|| begin.elapsed().as_secs_f64())
+        })?;
+        Ok(names.into_iter().zip(rounds).collect())
+    }
+
+    /// They themselves, to be timed in another way.
+    pub fn callers(&mut self) -> impl Iterator<Item = (Who, &mut dyn Call)> {
+        self.entered.iter_mut().map(|(who, contestant)| (*who, contestant.as_mut() as &mut dyn Call))
+    }
+}
