@@ -24,6 +24,7 @@ mod run;
 pub mod statistics;
 pub mod table;
 mod value;
+pub mod whole_file;
 mod workload;
 
 pub use expected::{Expected, Outside};

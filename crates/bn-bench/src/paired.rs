@@ -12,9 +12,10 @@
 //! (B + B)/(A + A). What changes from round to round cancels as well; a disturbance
 //! within one spoils that round, and the median over the rounds passes it by.
 //!
-//! Before a sample, the contestant makes some calls untimed, so that it starts from what
-//! it leaves behind itself: the caches, and threads that wait for work. With a cold
-//! cache a buffer larger than the last cache is read instead, and a sample is one call.
+//! Before a sample, the contestant makes some calls untimed, its *lead-in*, so that it
+//! starts from what it leaves behind itself: the caches, and threads that wait for work.
+//! With a cold cache a buffer larger than the last cache is read instead, and a sample is
+//! one call.
 
 use anyhow::Result;
 
@@ -49,13 +50,15 @@ pub struct Plan {
 /// Two samples per round, in seconds per call.
 pub type Rounds = Vec<[f64; 2]>;
 
-/// The rounds of each contestant, in their order. `now` is the time in seconds.
+/// The rounds of each contestant, in their order. A lead-in lasts `lead_in` seconds at
+/// least; `now` is the time in seconds.
 ///
 /// # Errors
 /// The first of a contestant's calls that fails.
 pub fn measure(
     contestants: &mut [&mut dyn Call],
     plan: Plan,
+    lead_in: f64,
     now: &(dyn Fn() -> f64 + Sync),
 ) -> Result<Vec<Rounds>> {
     let evictor = (plan.cache == Cache::Cold).then(Evictor::default);
@@ -79,8 +82,14 @@ pub fn measure(
             let contestant = &mut *contestants[who];
             match &evictor {
                 Some(evictor) => evictor.evict(),
-                // A quarter of a sample, or the one call that it is.
-                None => repeat(contestant, calls[who].div_ceil(4))?,
+                None => {
+                    let begin = now();
+                    // A quarter of a sample at a time, or the one call that it is.
+                    repeat(contestant, calls[who].div_ceil(4))?;
+                    while now() - begin < lead_in {
+                        repeat(contestant, calls[who].div_ceil(4))?;
+                    }
+                }
             }
             let begin = now();
             repeat(contestant, calls[who])?;
@@ -192,7 +201,7 @@ mod tests {
     /// The rounds of two that take so long, and how often each was called.
     fn play(world: &World, seconds: [f64; 2], plan: Plan) -> (Vec<Rounds>, [usize; 2]) {
         let [mut a, mut b] = seconds.map(|seconds| Worker { world, seconds, calls: 0 });
-        let rounds = measure(&mut [&mut a, &mut b], plan, &|| world.now()).unwrap();
+        let rounds = measure(&mut [&mut a, &mut b], plan, 0.0, &|| world.now()).unwrap();
         (rounds, [a.calls, b.calls])
     }
 
@@ -234,6 +243,16 @@ mod tests {
         assert_eq!(calls, [1 + 2 * MOST_ROUNDS; 2]);
     }
 
+    #[test]
+    fn a_lead_in_lasts_as_long_as_is_asked() {
+        let world = World { time: Mutex::new(0.0), drift: 0.0 };
+        let mut a = Worker { world: &world, seconds: 0.004, calls: 0 };
+        let plan = Plan { seconds: 0.0, cache: Cache::Warm };
+        measure(&mut [&mut a], plan, 0.010, &|| world.now()).unwrap();
+        // One to begin with, one to see how long a call takes; then 3 before each of two in a round.
+        assert_eq!(a.calls, 2 + LEAST_ROUNDS * 2 * (3 + 1));
+    }
+
     struct Broken;
 
     impl Call for Broken {
@@ -244,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_call_that_fails_ends_the_measurement() {
-        let error = measure(&mut [&mut Broken], PLAN, &|| 0.0).unwrap_err();
+        let error = measure(&mut [&mut Broken], PLAN, 0.0, &|| 0.0).unwrap_err();
         assert_eq!(error.to_string(), "refused");
     }
 }

@@ -1,9 +1,8 @@
 //! A run, as it is kept: a JSON object that this module alone reads and writes.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use crate::axes::{Cache, DType, Layout, Op};
 use crate::machine::{self, Machine};
 use crate::paired::{Rounds, means, ratios};
 use crate::statistics::{Weighted, geometric_mean, interval, median};
+use crate::whole_file::{FileError, WholeFile};
 
 /// The version of the form; a reader refuses others.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -118,17 +118,12 @@ pub struct Samples {
     pub stream_copy: Option<Rounds>,
 }
 
-/// Why a record was not read or written.
+/// Why a record was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The file system refused.
-    #[error("{path}: {source}")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// It is no record.
     #[error("{path}: not a record of bn-perf: {source}")]
     Form {
@@ -251,7 +246,7 @@ impl Record {
     /// # Errors
     /// [`RecordError`].
     pub fn read(path: &Path) -> Result<Record, RecordError> {
-        let file = |source| RecordError::File { path: path.into(), source };
+        let file = |source| FileError { path: path.into(), source };
         let form = |source| RecordError::Form { path: path.into(), source };
         let value: Value = serde_json::from_str(&fs::read_to_string(path).map_err(file)?).map_err(form)?;
         match value.get("schema_version") {
@@ -262,12 +257,12 @@ impl Record {
         }
     }
 
-    /// Writes the record to a file, see [`write_whole`].
+    /// Writes the record to a file, all of it or nothing.
     ///
     /// # Errors
-    /// [`RecordError::File`].
-    pub fn write(&self, path: &Path) -> Result<(), RecordError> {
-        write_whole(path, &self.to_json())
+    /// What the file system refuses.
+    pub fn write(&self, path: &Path) -> Result<(), FileError> {
+        WholeFile::create(path)?.finish(&self.to_json())
     }
 
     /// The record as one line of JSON, with its end.
@@ -285,17 +280,4 @@ pub fn schema() -> Value {
         .into_generator()
         .into_root_schema_for::<Record>()
         .into()
-}
-
-/// Writes a text under another name, then gives it this one: nobody ever sees half of it.
-///
-/// # Errors
-/// [`RecordError::File`].
-pub fn write_whole(path: &Path, text: &str) -> Result<(), RecordError> {
-    let file = |source| RecordError::File { path: path.into(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut temporary = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(file)?;
-    temporary.write_all(text.as_bytes()).map_err(file)?;
-    temporary.persist(path).map_err(|error| file(error.error))?;
-    Ok(())
 }

@@ -12,6 +12,11 @@ use crate::paired::{self, Call, Plan, Rounds};
 use crate::value::Value;
 use crate::workload::Workload;
 
+/// How long a lead-in lasts where there are several threads, in seconds. Those of GNU's
+/// OpenMP, which libtorch's are, spin for some 5 ms after their work before they sleep,
+/// and whoever comes next would share the processors with them.
+const SPIN_OUT: f64 = 10e-3;
+
 /// Threads for contestants: a rayon pool for ours, and as many for libtorch.
 pub struct Threads {
     pool: ThreadPool,
@@ -84,9 +89,10 @@ impl<'a, T: Value> Contest<'a, T> {
     /// The first of their calls that fails.
     pub fn measure(&mut self, plan: Plan, threads: &Threads) -> Result<Vec<(Who, Rounds)>> {
         let (names, mut callers): (Vec<Who>, Vec<&mut dyn Call>) = self.callers().unzip();
+        let lead_in = if threads.count() > 1 { SPIN_OUT } else { 0.0 };
         let rounds = threads.run(|| {
             let begin = Instant::now();
-            paired::measure(&mut callers, plan, &|| begin.elapsed().as_secs_f64())
+            paired::measure(&mut callers, plan, lead_in, &|| begin.elapsed().as_secs_f64())
         })?;
         Ok(names.into_iter().zip(rounds).collect())
     }

@@ -7,8 +7,8 @@ use bn_bench::axes::{Cache, DType, Layout, Op};
 use bn_bench::machine::Machine;
 use bn_bench::networks::Network;
 use bn_bench::paired::Plan;
-use bn_bench::record::write_whole;
 use bn_bench::table::tables;
+use bn_bench::whole_file::WholeFile;
 use bn_bench::{Settings, run as measure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
@@ -95,6 +95,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// Measures, and prints or writes.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let settings = arguments.settings();
+    let file = arguments.output.as_deref().map(WholeFile::create).transpose()?;
     let machine = Machine::look();
     if let Some(warning) = machine.warning() {
         anstream::eprintln!("WARNING: {warning}");
@@ -109,8 +110,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Format::Json => record.to_json(),
         Format::Table => tables(&record),
     };
-    match &arguments.output {
-        Some(path) => write_whole(path, &text)?,
+    match file {
+        Some(file) => file.finish(&text)?,
         None => print!("{text}"),
     }
     Ok(())
