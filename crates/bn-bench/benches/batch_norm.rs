@@ -1,10 +1,11 @@
 //! `cargo bench -p bn-bench`: criterion's view of the contestants, f32, contiguous.
 //!
 //! A row is `<network>/<op>/<shape> ×<layers>`, its lines are a contestant with so many
-//! threads, warm or cold; a filter such as `-- resnet50/forward-train` picks some, and
-//! only what is picked is set up. A result that is wrong ends the run before its line is
-//! timed. For ratios use `bn-perf`: here everyone has a time of its own, and on a machine
-//! whose speed drifts those do not compare.
+//! threads, warm or cold. A filter such as `-- resnet50/forward-train` picks some, and
+//! only what is picked is set up; without one it is ResNet-50 and the small networks, the
+//! others have to be named. A result of ours that is wrong ends the run before its line
+//! is timed, one of libtorch's is named. For ratios use `bn-perf`: here everyone has a
+//! time of its own, and on a machine whose speed drifts those do not compare.
 
 use std::cell::LazyCell;
 use std::time::{Duration, Instant};
@@ -46,7 +47,12 @@ fn main() -> Result<()> {
     let counts = (0..).map(|power| 1 << power).take_while(|&count| count < machine.threads);
     let threads = counts.chain([machine.threads]).map(Threads::new).collect::<Result<Vec<_>>>()?;
     let evictor = Evictor::default();
+    let named = |name: &str| std::env::args().any(|argument| argument.contains(name));
+    let unasked = ["resnet50", "small"];
     for network in Network::all() {
+        if !unasked.contains(&network.name) && !named(network.name) {
+            continue;
+        }
         for layer in &network.layers {
             let bench = Bench { network: network.name, layer, threads: &threads, evictor: &evictor };
             bench
@@ -106,8 +112,14 @@ impl Bench<'_> {
         cache: Cache,
     ) -> Result<()> {
         let name = format!("{who:?}, {} threads, {cache:?}", threads.count());
-        let make = || Contest::new(work, op, &[who], threads);
-        time(group, name, make, |contest, bencher| {
+        let make = || {
+            let contest = Contest::new(work, op, &[who], threads)?;
+            if let Some(problem) = &contest.libtorch_outside {
+                println!("{name}: the result is wrong: {problem}");
+            }
+            Ok(contest)
+        };
+        time(group, &name, make, |contest, bencher| {
             contest.callers().try_for_each(|(_, call)| {
                 threads.run(|| match cache {
                     Cache::Warm => warm(bencher, call),
@@ -130,22 +142,21 @@ fn cuda_line<F: FnOnce() -> Workload<f32>>(
         libtorch.check(&Expected::new(work, op))?;
         Ok(libtorch)
     };
-    time(group, "Libtorch, CUDA".into(), make, |libtorch, bencher| warm(bencher, libtorch))
+    time(group, "Libtorch, CUDA", make, |libtorch, bencher| warm(bencher, libtorch))
 }
 
 /// One line, if criterion wants it: then what it is about is made. An error is reported
 /// after it.
 fn time<T>(
     group: &mut BenchmarkGroup<'_, WallTime>,
-    name: String,
+    name: &str,
     make: impl Fn() -> Result<T>,
     run: impl Fn(&mut T, &mut Bencher<'_, WallTime>) -> Result<()>,
 ) -> Result<()> {
     let (mut made, mut outcome) = (None, Ok(()));
-    group.bench_function(&name, |bencher| {
+    group.bench_function(name, |bencher| {
         // Criterion asks many times.
-        let subject = made.get_or_insert_with(&make);
-        match subject {
+        match made.get_or_insert_with(&make) {
             Ok(subject) => {
                 if let Err(error) = run(subject, bencher) {
                     outcome = Err(error);
@@ -154,7 +165,7 @@ fn time<T>(
             Err(_) => bencher.iter(|| ()),
         }
     });
-    made.transpose().and(outcome).context(name)
+    made.transpose().and(outcome).with_context(|| name.to_owned())
 }
 
 /// Calls on what the call before left in the caches.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::axes::{Cache, DType, Layout, Op};
 use crate::machine::{self, Machine};
 use crate::paired::{Rounds, means, ratios};
-use crate::statistics::{Weighted, geometric_mean, interval, median};
+use crate::statistics::{Weighted, geometric_mean, mean_interval, median, median_interval};
 use crate::whole_file::{FileError, WholeFile};
 
 /// The version of the form; a reader refuses others.
@@ -164,7 +164,7 @@ impl Row {
         let ours_s = median(&means(&samples.ours));
         let to_ours = |rounds: &Rounds| ratios(rounds, &samples.ours);
         let libtorch = to_ours(&samples.libtorch);
-        let [ratio_low, ratio_high] = interval(&[Weighted { count: 1, ratios: &libtorch }]);
+        let [ratio_low, ratio_high] = median_interval(&libtorch);
         let ratio = median(&libtorch);
         // A copy moves two arrays.
         let copies = subject.op.streams() as f64 / 2.0;
@@ -213,7 +213,9 @@ fn intervals(rows: &[Row]) -> BTreeMap<String, [f64; 2]> {
         by_key.entry(row.subject.key()).or_default().push((row.subject.count, row.round_ratios()));
     }
     let interval_of = |rows: &[(usize, Vec<f64>)]| {
-        interval(&rows.iter().map(|(count, ratios)| Weighted { count: *count, ratios }).collect::<Vec<_>>())
+        mean_interval(
+            &rows.iter().map(|(count, ratios)| Weighted { count: *count, ratios }).collect::<Vec<_>>(),
+        )
     };
     by_key.into_iter().map(|(key, rows)| (key, interval_of(&rows))).collect()
 }

@@ -50,21 +50,38 @@ pub fn geometric_mean(values: impl IntoIterator<Item = (usize, f64)>) -> f64 {
     (logs / weights as f64).exp()
 }
 
-/// The interval of the weighted geometric mean of the rows' medians; for one row, that
-/// of its median.
+/// The interval of the median.
+///
+/// # Panics
+/// If there is no value.
+pub fn median_interval(values: &[f64]) -> [f64; 2] {
+    bootstrap(&[values], |medians| medians[0])
+}
+
+/// The interval of the weighted geometric mean of the rows' medians.
 ///
 /// # Panics
 /// If there is no row, or a row without rounds.
-pub fn interval(rows: &[Weighted<'_>]) -> [f64; 2] {
+pub fn mean_interval(rows: &[Weighted<'_>]) -> [f64; 2] {
+    let ratios: Vec<&[f64]> = rows.iter().map(|row| row.ratios).collect();
+    bootstrap(&ratios, |medians| {
+        geometric_mean(rows.iter().zip(medians).map(|(row, &median)| (row.count, median)))
+    })
+}
+
+/// The middle 95 % of what `statistic` makes of the rows' medians when each row's values
+/// are drawn anew.
+fn bootstrap(rows: &[&[f64]], statistic: impl Fn(&[f64]) -> f64) -> [f64; 2] {
     let mut rng = fastrand::Rng::with_seed(SEED);
-    let mut drawn = Vec::new();
+    let (mut drawn, mut medians) = (Vec::new(), vec![0.0; rows.len()]);
     let mut values: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            geometric_mean(rows.iter().map(|row| {
+            for (median, row) in medians.iter_mut().zip(rows) {
                 drawn.clear();
-                drawn.extend((0..row.ratios.len()).map(|_| row.ratios[rng.usize(..row.ratios.len())]));
-                (row.count, median_of(&mut drawn))
-            }))
+                drawn.extend((0..row.len()).map(|_| row[rng.usize(..row.len())]));
+                *median = median_of(&mut drawn);
+            }
+            statistic(&medians)
         })
         .collect();
     values.sort_unstable_by(f64::total_cmp);
@@ -106,7 +123,7 @@ mod tests {
             let trials = 300;
             let held = (0..trials).filter(|_| {
                 let ratios = noisy(&mut rng, 4.0, rounds);
-                let [low, high] = interval(&[Weighted { count: 1, ratios: &ratios }]);
+                let [low, high] = median_interval(&ratios);
                 low <= 4.0 && 4.0 <= high
             });
             let share = held.count() as f64 / f64::from(trials);
@@ -122,7 +139,7 @@ mod tests {
         let held = (0..trials).filter(|_| {
             let (a, b) = (noisy(&mut rng, 2.0, 15), noisy(&mut rng, 5.0, 15));
             let rows = [Weighted { count: 1, ratios: &a }, Weighted { count: 7, ratios: &b }];
-            let [low, high] = interval(&rows);
+            let [low, high] = mean_interval(&rows);
             low <= truth && truth <= high
         });
         let share = held.count() as f64 / f64::from(trials);
@@ -132,15 +149,16 @@ mod tests {
     #[test]
     fn the_interval_is_a_function_of_the_samples() {
         let ratios = noisy(&mut fastrand::Rng::with_seed(3), 1.0, 30);
-        let row = [Weighted { count: 4, ratios: &ratios }];
-        assert_eq!(interval(&row), interval(&row));
-        let [low, high] = interval(&row);
+        let [low, high] = median_interval(&ratios);
+        assert_eq!(median_interval(&ratios), [low, high]);
         assert!(low < median(&ratios) && median(&ratios) < high);
     }
 
     #[test]
     fn equal_rounds_leave_no_doubt() {
-        let [low, high] = interval(&[Weighted { count: 2, ratios: &[3.0; 5] }]);
-        assert!((low - 3.0).abs() < 1e-15 && low == high);
+        assert_eq!(median_interval(&[3.0; 5]), [3.0; 2]);
+        let mean = geometric_mean([(2, 3.0), (5, 7.0)]);
+        let rows = [Weighted { count: 2, ratios: &[3.0; 5] }, Weighted { count: 5, ratios: &[7.0; 9] }];
+        assert_eq!(mean_interval(&rows), [mean; 2]);
     }
 }
