@@ -81,7 +81,7 @@ type Lazy<F> = LazyCell<Workload<f32>, F>;
 impl Bench<'_> {
     fn run(&self, criterion: &mut Criterion, cuda: bool) -> Result<()> {
         let shape = self.layer.shape(BATCH);
-        let work = LazyCell::new(|| Workload::new(&shape, Layout::Contiguous));
+        let work = LazyCell::new(|| Workload::new(&shape, Layout::Contiguous).expect("a network's layer"));
         for op in OPS {
             let name = format!("{}/{op}/{} ×{}", self.network, shape_name(&shape), self.layer.count);
             let mut group = criterion.benchmark_group(name);
@@ -115,7 +115,7 @@ impl Bench<'_> {
         let make = || {
             let contest = Contest::new(work, op, &[who], threads)?;
             if let Some(problem) = &contest.libtorch_outside {
-                println!("{name}: the result is wrong: {problem}");
+                println!("{name}: outside the allowance: {problem}");
             }
             Ok(contest)
         };

@@ -31,4 +31,4 @@ pub use expected::{Expected, Outside};
 pub use record::Record;
 pub use run::{Settings, run};
 pub use value::Value;
-pub use workload::{EPS, MOMENTUM, Workload};
+pub use workload::{EPS, MOMENTUM, ShapeError, Workload};

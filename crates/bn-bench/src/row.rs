@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::axes::Op;
@@ -60,8 +60,14 @@ impl<'a, T: Value> Contest<'a, T> {
     /// Makes each contestant do the operation once, and checks every element.
     ///
     /// # Errors
-    /// A wrong result, unless it is libtorch's: that is noted in `libtorch_outside`.
+    /// One value per channel in training, which has no variance. A wrong result, unless it
+    /// is libtorch's: that is noted in `libtorch_outside`.
     pub fn new(work: &'a Workload<T>, op: Op, who: &[Who], threads: &Threads) -> Result<Self> {
+        ensure!(
+            !op.trains() || work.per_channel() > 1,
+            "expected more than 1 value per channel in training, got the shape {:?}",
+            work.shape()
+        );
         let expected = Expected::new(work, op);
         let mut contest = Contest { entered: Vec::new(), libtorch_outside: None };
         for &who in who {

@@ -90,7 +90,7 @@ fn measure<T: Value>(
     layout: Layout,
     note: &mut dyn FnMut(Row),
 ) -> Result<()> {
-    let work = Workload::<T>::new(&layer.shape(settings.batch), layout);
+    let work = Workload::<T>::new(&layer.shape(settings.batch), layout)?;
     for threads in threads {
         for &op in &settings.ops {
             let subject = Subject {

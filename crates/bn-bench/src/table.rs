@@ -38,7 +38,7 @@ pub fn tables(record: &Record) -> String {
             let (shape, key) = (shape_name(&row.subject.shape), row.subject.key());
             let _ = writeln!(
                 text,
-                "* {} {shape} {key}: libtorch's result is wrong:\n    {problem}",
+                "* {} {shape} {key}: libtorch's result is outside the allowance:\n    {problem}",
                 row.subject.network
             );
         }

@@ -13,6 +13,20 @@ pub const EPS: f64 = 1e-5;
 /// The weight of the new value in the running statistics: PyTorch's default.
 pub const MOMENTUM: f64 = 0.1;
 
+/// No batch has more elements: at eight bytes each, six arrays of so many fill 12 GiB.
+const MOST_ELEMENTS: usize = 1 << 28;
+
+/// Why there is no batch of a shape.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShapeError {
+    /// A batch is (N, C, *), and none of its extents is 0.
+    #[error("expected at least two axes, none of them empty, got the shape {0:?}")]
+    Axes(Vec<usize>),
+    /// A slip in an extent must not ask for all the memory there is.
+    #[error("expected at most {MOST_ELEMENTS} elements, got the shape {0:?}")]
+    TooLarge(Vec<usize>),
+}
+
 /// A layer with all its parts, and a batch for it.
 pub struct Workload<T: Value> {
     shape: Vec<usize>,
@@ -34,13 +48,19 @@ pub struct Workload<T: Value> {
 impl<T: Value> Workload<T> {
     /// Values from a fixed seed: activations around 0.5 with deviation about 1.
     ///
-    /// # Panics
-    /// If `shape` has no channel axis.
-    pub fn new(shape: &[usize], layout: Layout) -> Self {
+    /// # Errors
+    /// [`ShapeError`].
+    pub fn new(shape: &[usize], layout: Layout) -> Result<Self, ShapeError> {
+        if shape.len() < 2 || shape.contains(&0) {
+            return Err(ShapeError::Axes(shape.into()));
+        }
+        let elements = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+        let Some(elements) = elements.filter(|&elements| elements <= MOST_ELEMENTS) else {
+            return Err(ShapeError::TooLarge(shape.into()));
+        };
         let mut rng = fastrand::Rng::with_seed(0x5eed);
         // Four uniforms: near enough to normal, and quick to draw by the million.
         let mut normal = move || (0..4).map(|_| rng.f32()).sum::<f32>() * 1.732 - 3.464;
-        let elements = shape.iter().product();
         let mut batch =
             |mean: f32| Buffer::from_fn(elements, T::default(), || T::from_f64(f64::from(mean + normal())));
         let (input, grad_output) = (batch(0.5), batch(0.1));
@@ -49,7 +69,7 @@ impl<T: Value> Workload<T> {
                 || <T::Parameter as batchnorm::Element>::from_f64((mean + deviation * normal()).into());
             Array1::from_shape_simple_fn(shape[1], value)
         };
-        Workload {
+        Ok(Workload {
             shape: shape.to_vec(),
             layout,
             input,
@@ -58,7 +78,7 @@ impl<T: Value> Workload<T> {
             bias: vector(0.0, 0.25),
             running_mean: vector(0.4, 0.1),
             running_var: vector(1.0, 0.1),
-        }
+        })
     }
 
     /// (N, C, *).
@@ -163,7 +183,7 @@ mod tests {
 
     #[test]
     fn strides_are_those_of_the_layout() {
-        let strides = |shape: &[usize], layout| Workload::<f32>::new(shape, layout).strides();
+        let strides = |shape: &[usize], layout| Workload::<f32>::new(shape, layout).unwrap().strides();
         assert_eq!(strides(&[2, 3, 5, 7], Layout::Contiguous), [105, 35, 7, 1]);
         assert_eq!(strides(&[2, 3, 5, 7], Layout::ChannelsLast), [105, 1, 21, 3]);
         assert_eq!(strides(&[2, 3], Layout::Contiguous), [3, 1]);
@@ -173,7 +193,7 @@ mod tests {
     #[test]
     fn every_place_is_visited_once_with_its_channel() {
         for layout in [Layout::Contiguous, Layout::ChannelsLast] {
-            let work = Workload::<f64>::new(&[2, 33, 5, 7], layout);
+            let work = Workload::<f64>::new(&[2, 33, 5, 7], layout).unwrap();
             let mut channel_of = work.blank();
             for (index, c) in work.view_mut(&mut channel_of).indexed_iter_mut() {
                 *c = index[1] as f64;
@@ -193,9 +213,19 @@ mod tests {
 
     #[test]
     fn values_differ_and_repeat_from_run_to_run() {
-        let work = Workload::<f32>::new(&[8, 4, 10], Layout::Contiguous);
-        assert_eq!(*work.input, *Workload::<f32>::new(&[8, 4, 10], Layout::Contiguous).input);
+        let work = Workload::<f32>::new(&[8, 4, 10], Layout::Contiguous).unwrap();
+        assert_eq!(*work.input, *Workload::<f32>::new(&[8, 4, 10], Layout::Contiguous).unwrap().input);
         assert_ne!(*work.input, *work.grad_output);
         assert!(work.running_var.iter().all(|&var| var > 0.0));
+    }
+
+    #[test]
+    fn a_shape_that_is_none_is_refused() {
+        let refusal = |shape: &[usize]| Workload::<f32>::new(shape, Layout::Contiguous).err().unwrap();
+        assert_eq!(refusal(&[3]), ShapeError::Axes(vec![3]));
+        assert_eq!(refusal(&[3, 0, 2]), ShapeError::Axes(vec![3, 0, 2]));
+        for shape in [vec![1 << 14, 1 << 15], vec![usize::MAX, 2]] {
+            assert_eq!(refusal(&shape), ShapeError::TooLarge(shape));
+        }
     }
 }

@@ -15,7 +15,7 @@ fn all_are_right<T: Value>() {
     let threads = Threads::new(2).unwrap();
     for shape in [&[64, 100][..], &[4, 3, 5, 7], &[3, 70, 9, 11], &[2, 4, 3, 2, 5]] {
         for layout in [Layout::Contiguous, Layout::ChannelsLast] {
-            let work = Workload::<T>::new(shape, layout);
+            let work = Workload::<T>::new(shape, layout).unwrap();
             for op in OPS {
                 let contest = Contest::new(&work, op, &Who::here(), &threads).unwrap();
                 let problem = contest.libtorch_outside;
@@ -48,7 +48,7 @@ fn every_contestant_is_right_before_it_is_timed_in_f16() {
 /// x̂ with the unbiased variance in place of the biased one, weight and bias as they should be.
 #[test]
 fn a_wrong_variance_is_stopped() {
-    let work = Workload::<f32>::new(&[64, 100], Layout::Contiguous);
+    let work = Workload::<f32>::new(&[64, 100], Layout::Contiguous).unwrap();
     let (x, n) = (work.view(&work.input), work.per_channel() as f64);
     let mut output = work.blank();
     let mut y = work.view_mut(&mut output);
@@ -70,7 +70,7 @@ fn a_wrong_variance_is_stopped() {
 #[test]
 fn a_single_wrong_element_is_found_where_it_is() {
     for layout in [Layout::Contiguous, Layout::ChannelsLast] {
-        let work = Workload::<f32>::new(&[4, 3, 5, 7], layout);
+        let work = Workload::<f32>::new(&[4, 3, 5, 7], layout).unwrap();
         let expected = Expected::new(&work, Op::BackwardEval);
         let mut gradient = work.blank();
         let invstd = |c: usize| 1.0 / (f64::from(work.running_var[c]) + EPS).sqrt();
@@ -91,7 +91,7 @@ fn a_single_wrong_element_is_found_where_it_is() {
 /// The most common mistake of all: the biased variance in the running one.
 #[test]
 fn a_biased_running_variance_is_stopped() {
-    let work = Workload::<f32>::new(&[64, 10], Layout::Contiguous);
+    let work = Workload::<f32>::new(&[64, 10], Layout::Contiguous).unwrap();
     let expected = Expected::new(&work, Op::ForwardTrain);
     let batch = moments(work.view(&work.input)).unwrap();
     let update = |var: fn(&Moments) -> f64| {
@@ -107,9 +107,19 @@ fn a_biased_running_variance_is_stopped() {
 
 #[test]
 fn sums_are_held_to_their_terms() {
-    let work = Workload::<f32>::new(&[4, 3, 5, 7], Layout::Contiguous);
+    let work = Workload::<f32>::new(&[4, 3, 5, 7], Layout::Contiguous).unwrap();
     let zeros = Array1::zeros(3);
     let outside = Expected::new(&work, Op::BackwardTrain).check_sums(&zeros, &zeros).unwrap_err();
     assert_eq!((outside.array, outside.index), ("grad_bias", 0));
     assert!(outside.to_string().starts_with("grad_bias[0] is 0.0, expected "), "{outside}");
+}
+
+#[test]
+fn one_value_per_channel_has_no_training_pass() {
+    let work = Workload::<f32>::new(&[1, 64], Layout::Contiguous).unwrap();
+    let threads = Threads::new(1).unwrap();
+    let error = Contest::new(&work, Op::ForwardTrain, &[Who::Ours], &threads).err().unwrap();
+    let expected = "expected more than 1 value per channel in training, got the shape [1, 64]";
+    assert_eq!(error.to_string(), expected);
+    Contest::new(&work, Op::ForwardEval, &[Who::Ours], &threads).unwrap();
 }

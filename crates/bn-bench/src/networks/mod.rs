@@ -2,7 +2,7 @@
 //! each occurs.
 //!
 //! A network's file walks through its architecture as the paper gives it, and
-//! notes every batch norm in passing ([`Trunk`]); [`Network::layers`] is the tally.
+//! notes every batch norm in passing (`Trunk`); [`Network::layers`] is the tally.
 //! All are the networks of 224×224 images (Inception v3: 299×299).
 
 mod densenet121;

@@ -22,7 +22,7 @@ pub struct Arguments {
     #[arg(long = "network", value_delimiter = ',', default_value = "resnet50", value_parser = network_names())]
     networks: Vec<String>,
     /// With so many threads.
-    #[arg(long, value_delimiter = ',', default_value = "1", value_parser = at_least_one)]
+    #[arg(long, value_delimiter = ',', default_value = "1", value_parser = thread_count)]
     threads: Vec<usize>,
     /// In these dtypes; parameters are f32 beside bf16 and f16.
     #[arg(long = "dtype", value_delimiter = ',', default_value = "f32")]
@@ -76,7 +76,18 @@ fn network_names() -> PossibleValuesParser {
     PossibleValuesParser::new(Network::all().into_iter().map(|network| network.name))
 }
 
-/// A number of threads or samples.
+/// No run takes more threads.
+const MOST_THREADS: usize = 1024;
+
+/// A number of threads.
+pub fn thread_count(text: &str) -> Result<usize, String> {
+    at_least_one(text).and_then(|count| match count {
+        ..=MOST_THREADS => Ok(count),
+        _ => Err(format!("at most {MOST_THREADS}")),
+    })
+}
+
+/// An extent, or a number of threads.
 pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number) if number >= 1 => Ok(number),

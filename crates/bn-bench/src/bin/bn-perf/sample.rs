@@ -1,7 +1,9 @@
 //! `bn-perf sample`: one row's raw samples, for a program that compares two builds by
 //! running them in turns.
 
-use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
 use bn_bench::axes::{DType, Layout, Op};
 use bn_bench::contestants::Who;
 use bn_bench::paired::Rounds;
@@ -11,7 +13,7 @@ use clap::Args;
 use half::{bf16, f16};
 use serde::Serialize;
 
-use crate::measure::{PlanArguments, at_least_one};
+use crate::measure::{PlanArguments, at_least_one, thread_count};
 
 /// Which row.
 #[derive(Args)]
@@ -32,7 +34,7 @@ pub struct Arguments {
     #[arg(long, default_value = "contiguous")]
     layout: Layout,
     /// With so many threads.
-    #[arg(long, default_value = "1", value_parser = at_least_one)]
+    #[arg(long, default_value = "1", value_parser = thread_count)]
     threads: usize,
     /// Who takes turns.
     #[arg(long = "contestant", value_delimiter = ',', default_value = "ours")]
@@ -59,15 +61,12 @@ struct Sampled {
     layout: Layout,
     op: Op,
     threads: usize,
-    samples: std::collections::BTreeMap<Who, Rounds>,
+    samples: BTreeMap<Who, Rounds>,
 }
 
 /// Measures and prints.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let shape = [vec![arguments.batch], arguments.layer.0.clone()].concat();
-    if arguments.op.trains() && shape.iter().product::<usize>() == shape[1] {
-        bail!("expected more than 1 value per channel in training, got the shape {shape:?}");
-    }
     let samples = match arguments.dtype {
         DType::F32 => samples::<f32>(arguments, &shape),
         DType::F64 => samples::<f64>(arguments, &shape),
@@ -80,11 +79,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn samples<T: Value>(
-    arguments: &Arguments,
-    shape: &[usize],
-) -> Result<std::collections::BTreeMap<Who, Rounds>> {
-    let work = Workload::<T>::new(shape, arguments.layout);
+fn samples<T: Value>(arguments: &Arguments, shape: &[usize]) -> Result<BTreeMap<Who, Rounds>> {
+    let work = Workload::<T>::new(shape, arguments.layout)?;
     let threads = Threads::new(arguments.threads)?;
     let mut contest = Contest::new(&work, arguments.op, &arguments.contestants, &threads)?;
     Ok(contest.measure(arguments.plan.plan(), &threads)?.into_iter().collect())
