@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    println!("cargo:rerun-if-changed=src/backward.cpp");
+    println!("cargo:rerun-if-changed=src/contestants/backward.cpp");
     let root = PathBuf::from(env::var_os("LIBTORCH").expect("LIBTORCH is set: run scripts/setup-libtorch"));
     let library = root.join("lib/libtorch_cpu.so");
     let real = library.canonicalize().unwrap_or_else(|error| {
@@ -20,7 +20,7 @@ fn main() {
         .include(root.join("include"))
         // libtorch's own headers are not ours to mend.
         .warnings(false)
-        .file("src/backward.cpp")
+        .file("src/contestants/backward.cpp")
         .compile("bn_bench_backward");
     println!("cargo:rustc-link-search=native={}", root.join("lib").display());
     println!("cargo:rustc-link-lib=dylib=torch_cpu");

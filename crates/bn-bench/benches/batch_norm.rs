@@ -1,22 +1,38 @@
-//! `cargo bench -p bn-bench`: ours and libtorch on real shapes, f32.
+//! `cargo bench -p bn-bench`: criterion's view of the contestants, f32, contiguous.
 //!
-//! Three operations (`train_forward`, `eval_forward`, `train_backward`) on every
-//! shape of [`bn_bench::shapes`]. Our engine uses one thread so far, so it has one
-//! row; libtorch has one with one thread and one with all, and one on a GPU where
-//! there is one. A result that is wrong ends the run before anything is timed.
+//! A row is `<network>/<op>/<shape> ×<layers>`, its lines are a contestant with so many
+//! threads, warm or cold. A filter such as `-- resnet50/forward-train` picks some, and
+//! only what is picked is set up; without one it is ResNet-50 and the small networks, the
+//! others have to be named. A result of ours that is wrong ends the run before its line
+//! is timed, one of libtorch's is named. For ratios use `bn-perf`: here everyone has a
+//! time of its own, and on a machine whose speed drifts those do not compare.
 
-use std::hint::black_box;
-use std::time::Duration;
+use std::cell::LazyCell;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use bn_bench::{Libtorch, Ours, Workload, machine, shapes};
+use bn_bench::axes::{Cache, Layout, Op};
+use bn_bench::contestants::{Contestant, Libtorch, Who};
+use bn_bench::machine::{self, Machine};
+use bn_bench::networks::{Layer, Network, shape_name};
+use bn_bench::paired::{Call, Evictor};
+use bn_bench::row::{Contest, Threads};
+use bn_bench::{Expected, Workload};
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
+use criterion::{Bencher, BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use tch::Device;
+
+const BATCH: usize = 32;
+const OPS: [Op; 3] = [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain];
 
 fn main() -> Result<()> {
     machine::keep_memory();
-    println!("{}", machine::describe());
+    let machine = Machine::look();
+    println!("{}, {} threads, {}", machine.processor, machine.threads, machine.os);
+    println!("libtorch {}, revision {}", bn_oracle::version::loaded(), machine::revision());
+    if let Some(warning) = machine.warning() {
+        println!("WARNING: {warning}");
+    }
     println!("We wrote one of these engines: batchnorm. Every result is checked before it is timed.");
     let cuda = bn_oracle::cuda::devices();
     if let Err(reason) = &cuda {
@@ -27,9 +43,22 @@ fn main() -> Result<()> {
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(300))
         .configure_from_args();
-    let _no_graph = tch::no_grad_guard();
-    for shape in shapes::all() {
-        bench_shape(&mut criterion, shape, cuda.is_ok()).with_context(|| shapes::name(shape))?;
+    // 1, 2, 4, … and all that the machine has.
+    let counts = (0..).map(|power| 1 << power).take_while(|&count| count < machine.threads);
+    let threads = counts.chain([machine.threads]).map(Threads::new).collect::<Result<Vec<_>>>()?;
+    let evictor = Evictor::default();
+    let named = |name: &str| std::env::args().any(|argument| argument.contains(name));
+    let unasked = ["resnet50", "small"];
+    for network in Network::all() {
+        if !unasked.contains(&network.name) && !named(network.name) {
+            continue;
+        }
+        for layer in &network.layers {
+            let bench = Bench { network: network.name, layer, threads: &threads, evictor: &evictor };
+            bench
+                .run(&mut criterion, cuda.is_ok())
+                .with_context(|| format!("{} {}", network.name, shape_name(&layer.shape(BATCH))))?;
+        }
     }
     criterion.final_summary();
     if let Err(reason) = cuda {
@@ -38,81 +67,132 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn bench_shape(criterion: &mut Criterion, shape: &[usize], cuda: bool) -> Result<()> {
-    let work = Workload::new(shape);
-    let mut ours = Rows::new(criterion, shape, &work, "batchnorm, 1 thread (all it uses)".into());
-    ours.ours().context("batchnorm")?;
-    let all = machine::threads();
-    for threads in if all > 1 { vec![1, all] } else { vec![1] } {
-        tch::set_num_threads(threads as i32);
-        let name = format!("libtorch, {threads} thread{}", if threads > 1 { "s" } else { "" });
-        let mut rows = Rows::new(criterion, shape, &work, name.clone());
-        rows.libtorch(Device::Cpu).context(name)?;
-    }
-    if cuda {
-        Rows::new(criterion, shape, &work, "libtorch, CUDA".into())
-            .libtorch(Device::Cuda(0))
-            .context("CUDA")?;
-    }
-    Ok(())
+/// The rows of one layer.
+struct Bench<'a> {
+    network: &'static str,
+    layer: &'a Layer,
+    threads: &'a [Threads],
+    evictor: &'a Evictor,
 }
 
-/// The three rows of one engine on one shape.
-struct Rows<'a> {
-    criterion: &'a mut Criterion,
-    shape: &'a [usize],
-    work: &'a Workload,
-    engine: String,
+/// A workload that is made when a line first needs it.
+type Lazy<F> = LazyCell<Workload<f32>, F>;
+
+impl Bench<'_> {
+    fn run(&self, criterion: &mut Criterion, cuda: bool) -> Result<()> {
+        let shape = self.layer.shape(BATCH);
+        let work = LazyCell::new(|| Workload::new(&shape, Layout::Contiguous).expect("a network's layer"));
+        for op in OPS {
+            let name = format!("{}/{op}/{} ×{}", self.network, shape_name(&shape), self.layer.count);
+            let mut group = criterion.benchmark_group(name);
+            let bytes = op.streams() * shape.iter().product::<usize>() * size_of::<f32>();
+            group.sampling_mode(SamplingMode::Flat).throughput(Throughput::Bytes(bytes as u64));
+            for threads in self.threads {
+                for who in Who::here() {
+                    for cache in [Cache::Warm, Cache::Cold] {
+                        self.line(&mut group, &work, op, who, threads, cache)?;
+                    }
+                }
+            }
+            if cuda {
+                cuda_line(&mut group, &work, op)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One contestant, with so many threads, in a state of the caches.
+    fn line<F: FnOnce() -> Workload<f32>>(
+        &self,
+        group: &mut BenchmarkGroup<'_, WallTime>,
+        work: &Lazy<F>,
+        op: Op,
+        who: Who,
+        threads: &Threads,
+        cache: Cache,
+    ) -> Result<()> {
+        let name = format!("{who:?}, {} threads, {cache:?}", threads.count());
+        let make = || {
+            let contest = Contest::new(work, op, &[who], threads)?;
+            if let Some(problem) = &contest.libtorch_outside {
+                println!("{name}: outside the allowance: {problem}");
+            }
+            Ok(contest)
+        };
+        time(group, &name, make, |contest, bencher| {
+            contest.callers().try_for_each(|(_, call)| {
+                threads.run(|| match cache {
+                    Cache::Warm => warm(bencher, call),
+                    Cache::Cold => cold(bencher, call, self.evictor),
+                })
+            })
+        })
+    }
 }
 
-impl<'a> Rows<'a> {
-    fn new(criterion: &'a mut Criterion, shape: &'a [usize], work: &'a Workload, engine: String) -> Self {
-        Rows { criterion, shape, work, engine }
-    }
+/// libtorch on the first GPU.
+fn cuda_line<F: FnOnce() -> Workload<f32>>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    work: &Lazy<F>,
+    op: Op,
+) -> Result<()> {
+    let make = || {
+        let mut libtorch = Libtorch::new(work, op, Device::Cuda(0))?;
+        libtorch.call()?;
+        libtorch.check(&Expected::new(work, op))?;
+        Ok(libtorch)
+    };
+    time(group, "Libtorch, CUDA", make, |libtorch, bencher| warm(bencher, libtorch))
+}
 
-    fn ours(&mut self) -> Result<()> {
-        let mut ours = Ours::new(self.work);
-        ours.eval_forward()?;
-        ours.check_forward(false)?;
-        self.time("eval_forward", || ours.eval_forward())?;
-        ours.train_forward()?;
-        ours.check_forward(true)?;
-        self.time("train_forward", || ours.train_forward())?;
-        ours.train_backward()?;
-        ours.check_backward()?;
-        self.time("train_backward", || ours.train_backward())
-    }
-
-    fn libtorch(&mut self, device: Device) -> Result<()> {
-        let mut libtorch = Libtorch::new(self.work, device)?;
-        // Evaluation first: training changes the running statistics.
-        libtorch.eval_forward()?;
-        libtorch.check_forward(false)?;
-        self.time("eval_forward", || libtorch.eval_forward())?;
-        libtorch.train_forward()?;
-        libtorch.check_forward(true)?;
-        self.time("train_forward", || libtorch.train_forward())?;
-        libtorch.train_backward()?;
-        libtorch.check_backward()?;
-        self.time("train_backward", || libtorch.train_backward())
-    }
-
-    /// One row. An error while timing is reported after it.
-    fn time(&mut self, operation: &str, mut run: impl FnMut() -> Result<()>) -> Result<()> {
-        let mut group: BenchmarkGroup<'_, WallTime> =
-            self.criterion.benchmark_group(format!("{operation}/{}", shapes::name(self.shape)));
-        group
-            .sampling_mode(SamplingMode::Flat)
-            .throughput(Throughput::Elements(self.work.input.len() as u64));
-        let mut outcome = Ok(());
-        group.bench_function(self.engine.as_str(), |bencher| {
-            bencher.iter(|| {
-                if let Err(error) = black_box(run()) {
+/// One line, if criterion wants it: then what it is about is made. An error is reported
+/// after it.
+fn time<T>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    make: impl Fn() -> Result<T>,
+    run: impl Fn(&mut T, &mut Bencher<'_, WallTime>) -> Result<()>,
+) -> Result<()> {
+    let (mut made, mut outcome) = (None, Ok(()));
+    group.bench_function(name, |bencher| {
+        // Criterion asks many times.
+        match made.get_or_insert_with(&make) {
+            Ok(subject) => {
+                if let Err(error) = run(subject, bencher) {
                     outcome = Err(error);
                 }
-            });
-        });
-        group.finish();
-        outcome
-    }
+            }
+            Err(_) => bencher.iter(|| ()),
+        }
+    });
+    made.transpose().and(outcome).with_context(|| name.to_owned())
+}
+
+/// Calls on what the call before left in the caches.
+fn warm(bencher: &mut Bencher<'_, WallTime>, call: &mut dyn Call) -> Result<()> {
+    let mut outcome = Ok(());
+    bencher.iter(|| {
+        if let Err(error) = call.call() {
+            outcome = Err(error);
+        }
+    });
+    outcome
+}
+
+/// Calls on other caches, which are filled untimed.
+fn cold(bencher: &mut Bencher<'_, WallTime>, call: &mut dyn Call, evictor: &Evictor) -> Result<()> {
+    let mut outcome = Ok(());
+    bencher.iter_custom(|iterations| {
+        (0..iterations)
+            .map(|_| {
+                evictor.evict();
+                let begin = Instant::now();
+                if let Err(error) = call.call() {
+                    outcome = Err(error);
+                }
+                begin.elapsed()
+            })
+            .sum()
+    });
+    outcome
 }

@@ -1,19 +1,34 @@
-//! What the benches time, and the proof that it is right.
+//! How fast our batch norm is beside libtorch's, and the proof that both are right.
 //!
-//! A [`Workload`] is a shape with its values; [`Ours`] and [`Libtorch`] each do
-//! one operation on it, into outputs that were allocated once. Before anything
-//! is timed, every element of the result is compared with plain f64 loops
-//! ([`Workload::check_forward`], [`Workload::check_backward`]).
+//! A [`Workload`] is a layer with its values. [`contestants`] do one operation on it,
+//! into outputs that were allocated once. Before anything is timed, every element of the
+//! result is compared with plain f64 loops ([`Expected`]). Then they take turns
+//! ([`paired`]), so that a machine whose speed drifts slows all of them alike; the ratios
+//! of the rounds give a median and its confidence interval ([`statistics`]). A [`run()`]
+//! over the layers of [`networks`] makes a [`Record`], which `bn-perf` prints.
 //!
 //! Our bias: we wrote one of the two engines. So the other gets what it is best
-//! at: its `_out` forms, no autograd, and memory that is already mapped.
+//! at: its `_out` forms, no autograd, and memory that is already mapped; and both read
+//! the same bytes, at the alignment that its allocator gives.
 
-mod libtorch;
+pub mod axes;
+mod buffer;
+pub mod contestants;
+mod expected;
 pub mod machine;
-mod ours;
-pub mod shapes;
+pub mod networks;
+pub mod paired;
+pub mod record;
+pub mod row;
+mod run;
+pub mod statistics;
+pub mod table;
+mod value;
+pub mod whole_file;
 mod workload;
 
-pub use libtorch::Libtorch;
-pub use ours::Ours;
-pub use workload::{EPS, MOMENTUM, Workload};
+pub use expected::{Expected, Outside};
+pub use record::Record;
+pub use run::{Settings, run};
+pub use value::Value;
+pub use workload::{EPS, MOMENTUM, ShapeError, Workload};

@@ -1,66 +1,99 @@
-//! A shape with its values, and what must come out.
+//! A layer with its values: what both engines are given.
 
-use anyhow::{Result, ensure};
-use bn_suite::allowance::chain;
-use ndarray::{Array1, ArrayD, IxDyn};
+use std::ops::Range;
+
+use ndarray::{Array1, ArrayViewD, ArrayViewMutD, IxDyn, ShapeBuilder};
+
+use crate::axes::Layout;
+use crate::buffer::Buffer;
+use crate::value::Value;
 
 /// ε of every layer here: PyTorch's default.
 pub const EPS: f64 = 1e-5;
 /// The weight of the new value in the running statistics: PyTorch's default.
 pub const MOMENTUM: f64 = 0.1;
 
-/// u of f32.
-const UNIT: f64 = f64::EPSILON * (1u64 << 28) as f64;
+/// No batch has more elements: at eight bytes each, six arrays of so many fill 12 GiB.
+const MOST_ELEMENTS: usize = 1 << 28;
 
-/// An f32 layer with all its parts, and a batch for it.
-pub struct Workload {
-    /// x, (N, C, *), contiguous.
-    pub input: ArrayD<f32>,
-    /// ∂loss/∂y.
-    pub grad_output: ArrayD<f32>,
+/// Why there is no batch of a shape.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShapeError {
+    /// A batch is (N, C, *), and none of its extents is 0.
+    #[error("expected at least two axes, none of them empty, got the shape {0:?}")]
+    Axes(Vec<usize>),
+    /// A slip in an extent must not ask for all the memory there is.
+    #[error("expected at most {MOST_ELEMENTS} elements, got the shape {0:?}")]
+    TooLarge(Vec<usize>),
+}
+
+/// A layer with all its parts, and a batch for it.
+pub struct Workload<T: Value> {
+    shape: Vec<usize>,
+    layout: Layout,
+    /// x, in memory order.
+    pub input: Buffer<T>,
+    /// ∂loss/∂y, in memory order.
+    pub grad_output: Buffer<T>,
     /// γ.
-    pub weight: Array1<f32>,
+    pub weight: Array1<T::Parameter>,
     /// β.
-    pub bias: Array1<f32>,
+    pub bias: Array1<T::Parameter>,
     /// The running mean.
-    pub running_mean: Array1<f32>,
+    pub running_mean: Array1<T::Parameter>,
     /// The running variance.
-    pub running_var: Array1<f32>,
+    pub running_var: Array1<T::Parameter>,
 }
 
-/// One channel in f64, worked out in plain loops.
-struct Channel {
-    mean: f64,
-    invstd: f64,
-    /// What a mean in f32 may be off by, in units of the deviation: the error of
-    /// a sum of n terms is at most (chain of additions)·u·Σ|terms|.
-    drift: f64,
-}
-
-impl Workload {
+impl<T: Value> Workload<T> {
     /// Values from a fixed seed: activations around 0.5 with deviation about 1.
-    pub fn new(shape: &[usize]) -> Self {
+    ///
+    /// # Errors
+    /// [`ShapeError`].
+    pub fn new(shape: &[usize], layout: Layout) -> Result<Self, ShapeError> {
+        if shape.len() < 2 || shape.contains(&0) {
+            return Err(ShapeError::Axes(shape.into()));
+        }
+        let elements = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+        let Some(elements) = elements.filter(|&elements| elements <= MOST_ELEMENTS) else {
+            return Err(ShapeError::TooLarge(shape.into()));
+        };
         let mut rng = fastrand::Rng::with_seed(0x5eed);
         // Four uniforms: near enough to normal, and quick to draw by the million.
         let mut normal = move || (0..4).map(|_| rng.f32()).sum::<f32>() * 1.732 - 3.464;
-        let mut values = |shape: &[usize], mean: f32, deviation: f32| {
-            ArrayD::from_shape_simple_fn(IxDyn(shape), || mean + deviation * normal())
+        let mut batch =
+            |mean: f32| Buffer::from_fn(elements, T::default(), || T::from_f64(f64::from(mean + normal())));
+        let (input, grad_output) = (batch(0.5), batch(0.1));
+        let mut vector = |mean: f32, deviation: f32| {
+            let value =
+                || <T::Parameter as batchnorm::Element>::from_f64((mean + deviation * normal()).into());
+            Array1::from_shape_simple_fn(shape[1], value)
         };
-        let channels = [shape[1]];
-        let vector = |array: ArrayD<f32>| Array1::from_iter(array);
-        Workload {
-            input: values(shape, 0.5, 1.0),
-            grad_output: values(shape, 0.1, 1.0),
-            weight: vector(values(&channels, 1.0, 0.25)),
-            bias: vector(values(&channels, 0.0, 0.25)),
-            running_mean: vector(values(&channels, 0.4, 0.1)),
-            running_var: vector(values(&channels, 1.0, 0.1)),
-        }
+        Ok(Workload {
+            shape: shape.to_vec(),
+            layout,
+            input,
+            grad_output,
+            weight: vector(1.0, 0.25),
+            bias: vector(0.0, 0.25),
+            running_mean: vector(0.4, 0.1),
+            running_var: vector(1.0, 0.1),
+        })
+    }
+
+    /// (N, C, *).
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Where the channel axis lies.
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// C.
     pub fn channels(&self) -> usize {
-        self.input.shape()[1]
+        self.shape[1]
     }
 
     /// n, the number of values of a channel.
@@ -68,94 +101,131 @@ impl Workload {
         self.input.len() / self.channels()
     }
 
-    /// How many values of one sample and channel lie side by side.
-    fn inner(&self) -> usize {
-        self.input.shape()[2..].iter().product()
+    /// How many values one channel of one sample has.
+    fn places(&self) -> usize {
+        self.shape[2..].iter().product()
     }
 
-    /// The places of channel c in memory order.
-    fn places(&self, c: usize) -> impl Iterator<Item = usize> + '_ {
-        let (samples, channels, inner) = (self.input.shape()[0], self.channels(), self.inner());
-        (0..samples).flat_map(move |sample| (0..inner).map(move |i| (sample * channels + c) * inner + i))
+    /// How far apart in memory the neighbours of each axis are.
+    pub fn strides(&self) -> Vec<usize> {
+        let mut strides = vec![1; self.shape.len()];
+        let channels_last = self.layout == Layout::ChannelsLast;
+        let mut stride = if channels_last { self.channels() } else { 1 };
+        for axis in (2..self.shape.len()).rev() {
+            strides[axis] = stride;
+            stride *= self.shape[axis];
+        }
+        strides[1] = if channels_last { 1 } else { stride };
+        strides[0] = self.channels() * self.places();
+        strides
     }
 
-    fn trained(&self, c: usize) -> Channel {
-        let (x, n) = (flat(&self.input), self.per_channel() as f64);
-        let mean_of = |term: &dyn Fn(f64) -> f64| self.places(c).map(|i| term(x[i].into())).sum::<f64>() / n;
-        let mean = mean_of(&|x| x);
-        let invstd = 1.0 / (mean_of(&|x| (x - mean).powi(2)) + EPS).sqrt();
-        let drift = chain(self.per_channel()) * UNIT * mean_of(&f64::abs) * invstd;
-        Channel { mean, invstd, drift }
-    }
-
-    fn evaluated(&self, c: usize) -> Channel {
-        let invstd = 1.0 / (f64::from(self.running_var[c]) + EPS).sqrt();
-        Channel { mean: self.running_mean[c].into(), invstd, drift: 0.0 }
-    }
-
-    /// Whether `output` is the forward pass of this workload, element by element.
+    /// Memory of the input's size as an array of its shape and layout.
     ///
-    /// An f32 engine may be off by the drift of its mean, by as much again, times
-    /// |x̂|, for its variance, and by 8 roundings of the terms of x·α + β.
-    pub fn check_forward(&self, training: bool, output: &[f32]) -> Result<()> {
-        let x = flat(&self.input);
-        ensure!(output.len() == x.len(), "expected {} outputs, got {}", x.len(), output.len());
-        for c in 0..self.channels() {
-            let Channel { mean, invstd, drift } = if training { self.trained(c) } else { self.evaluated(c) };
-            let (weight, bias) = (f64::from(self.weight[c]), f64::from(self.bias[c]));
-            for i in self.places(c) {
-                let value = f64::from(x[i]);
-                let x_hat = (value - mean) * invstd;
-                let terms = (weight * invstd).abs() * (value.abs() + mean.abs()) + bias.abs();
-                let allowance = weight.abs() * drift * (1.0 + x_hat.abs()) + 8.0 * UNIT * terms;
-                near("output", i, output[i], x_hat * weight + bias, allowance)?;
+    /// # Panics
+    /// If the length is not the input's.
+    pub fn view<'a>(&self, memory: &'a [T]) -> ArrayViewD<'a, T> {
+        let shape = IxDyn(&self.shape).strides(IxDyn(&self.strides()));
+        ArrayViewD::from_shape(shape, memory).expect("memory of the input's size")
+    }
+
+    /// As [`Self::view`], to write to.
+    ///
+    /// # Panics
+    /// If the length is not the input's.
+    pub fn view_mut<'a>(&self, memory: &'a mut [T]) -> ArrayViewMutD<'a, T> {
+        let shape = IxDyn(&self.shape).strides(IxDyn(&self.strides()));
+        ArrayViewMutD::from_shape(shape, memory).expect("memory of the input's size")
+    }
+
+    /// Memory of the input's size to write to.
+    pub fn blank(&self) -> Buffer<T> {
+        Buffer::from_fn(self.input.len(), T::default(), T::default)
+    }
+
+    /// Calls `visit` with every channel of `channels` and every place in memory that it
+    /// has, stopping at the first error.
+    pub(crate) fn try_each<E>(
+        &self,
+        channels: Range<usize>,
+        mut visit: impl FnMut(usize, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (c_total, places) = (self.channels(), self.places());
+        let (c_stride, place_stride) = match self.layout {
+            Layout::Contiguous => (places, 1),
+            Layout::ChannelsLast => (1, c_total),
+        };
+        for sample in 0..self.shape[0] {
+            for place in 0..places {
+                let at = sample * c_total * places + place * place_stride;
+                for c in channels.clone() {
+                    visit(c, at + c * c_stride)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Whether these are the gradients of a training pass over this workload.
-    ///
-    /// Sums of n terms may be off by (chain)·u·Σ|terms|, and grad_input by what
-    /// that does to it, by the drift of the mean, and by 8 roundings of its terms.
-    pub fn check_backward(&self, grad_input: &[f32], grad_weight: &[f32], grad_bias: &[f32]) -> Result<()> {
-        let (x, g, n) = (flat(&self.input), flat(&self.grad_output), self.per_channel() as f64);
-        ensure!(grad_input.len() == x.len(), "expected {} gradients, got {}", x.len(), grad_input.len());
-        let summing = chain(self.per_channel()) * UNIT;
-        for c in 0..self.channels() {
-            let Channel { mean, invstd, drift } = self.trained(c);
-            let x_hat = |i: usize| (f64::from(x[i]) - mean) * invstd;
-            let sum_of = |term: &dyn Fn(usize) -> f64| self.places(c).map(term).sum::<f64>();
-            let (gb, gb_size) = (sum_of(&|i| g[i].into()), sum_of(&|i| g[i].abs().into()));
-            let gw = sum_of(&|i| f64::from(g[i]) * x_hat(i));
-            let gw_size = sum_of(&|i| (f64::from(g[i]) * x_hat(i)).abs());
-            let gw_error = summing * gw_size + drift * (gb_size + gw_size) + 8.0 * UNIT * gw_size;
-            near("grad_bias", c, grad_bias[c], gb, summing * gb_size + UNIT * gb.abs())?;
-            near("grad_weight", c, grad_weight[c], gw, gw_error)?;
-            let scale = f64::from(self.weight[c]) * invstd;
-            for i in self.places(c) {
-                let (g, x_hat) = (f64::from(g[i]), x_hat(i));
-                let expected = scale * (g - gb / n - x_hat * gw / n);
-                let sums =
-                    (summing * gb_size + x_hat.abs() * gw_error + drift * (1.0 + x_hat.abs()) * gw.abs()) / n;
-                let terms = g.abs() + gb_size / n + (x[i].abs() as f64 + mean.abs()) * invstd * gw_size / n;
-                let allowance = scale.abs() * (sums + 8.0 * UNIT * terms + drift * terms);
-                near("grad_input", i, grad_input[i], expected, allowance)?;
-            }
-        }
-        Ok(())
+    /// The channels in groups that share cache lines.
+    pub(crate) fn groups(&self) -> Vec<Range<usize>> {
+        let together = match self.layout {
+            Layout::Contiguous => 1,
+            Layout::ChannelsLast => 64 / size_of::<T>(),
+        };
+        let first = (0..self.channels()).step_by(together);
+        first.map(|first| first..(first + together).min(self.channels())).collect()
     }
 }
 
-fn flat(array: &ArrayD<f32>) -> &[f32] {
-    array.as_slice().expect("a workload is contiguous")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn near(what: &str, index: usize, got: f32, expected: f64, allowance: f64) -> Result<()> {
-    let distance = (f64::from(got) - expected).abs();
-    ensure!(
-        distance <= allowance,
-        "{what}[{index}] is {got:?}, expected {expected:?}: off by {distance:e}, allowed {allowance:e}"
-    );
-    Ok(())
+    #[test]
+    fn strides_are_those_of_the_layout() {
+        let strides = |shape: &[usize], layout| Workload::<f32>::new(shape, layout).unwrap().strides();
+        assert_eq!(strides(&[2, 3, 5, 7], Layout::Contiguous), [105, 35, 7, 1]);
+        assert_eq!(strides(&[2, 3, 5, 7], Layout::ChannelsLast), [105, 1, 21, 3]);
+        assert_eq!(strides(&[2, 3], Layout::Contiguous), [3, 1]);
+    }
+
+    /// The loops of the check reach what an array of the shape has in its channels.
+    #[test]
+    fn every_place_is_visited_once_with_its_channel() {
+        for layout in [Layout::Contiguous, Layout::ChannelsLast] {
+            let work = Workload::<f64>::new(&[2, 33, 5, 7], layout).unwrap();
+            let mut channel_of = work.blank();
+            for (index, c) in work.view_mut(&mut channel_of).indexed_iter_mut() {
+                *c = index[1] as f64;
+            }
+            let mut visits = vec![0; work.input.len()];
+            for group in work.groups() {
+                let visited: Result<(), ()> = work.try_each(group, |c, at| {
+                    assert_eq!(channel_of[at], c as f64);
+                    visits[at] += 1;
+                    Ok(())
+                });
+                visited.unwrap();
+            }
+            assert!(visits.iter().all(|&visits| visits == 1));
+        }
+    }
+
+    #[test]
+    fn values_differ_and_repeat_from_run_to_run() {
+        let work = Workload::<f32>::new(&[8, 4, 10], Layout::Contiguous).unwrap();
+        assert_eq!(*work.input, *Workload::<f32>::new(&[8, 4, 10], Layout::Contiguous).unwrap().input);
+        assert_ne!(*work.input, *work.grad_output);
+        assert!(work.running_var.iter().all(|&var| var > 0.0));
+    }
+
+    #[test]
+    fn a_shape_that_is_none_is_refused() {
+        let refusal = |shape: &[usize]| Workload::<f32>::new(shape, Layout::Contiguous).err().unwrap();
+        assert_eq!(refusal(&[3]), ShapeError::Axes(vec![3]));
+        assert_eq!(refusal(&[3, 0, 2]), ShapeError::Axes(vec![3, 0, 2]));
+        for shape in [vec![1 << 14, 1 << 15], vec![usize::MAX, 2]] {
+            assert_eq!(refusal(&shape), ShapeError::TooLarge(shape));
+        }
+    }
 }

@@ -1,55 +1,125 @@
-//! The check before the timing: it passes right results of both engines, and
-//! stops at one wrong element.
+//! The check before the timing: it passes right results of every contestant in every
+//! setting, and stops at one wrong element.
 
-use bn_bench::{EPS, Libtorch, Ours, Workload};
-use tch::Device;
+use batchnorm::{Moments, moments};
+use bn_bench::axes::{Layout, Op};
+use bn_bench::contestants::Who;
+use bn_bench::row::{Contest, Threads};
+use bn_bench::{EPS, Expected, Value, Workload};
+use half::{bf16, f16};
+use ndarray::{Array1, Axis};
 
-const SHAPES: [&[usize]; 3] = [&[64, 100], &[4, 3, 5, 7], &[2, 4, 3, 2, 5]];
+const OPS: [Op; 4] = [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain, Op::BackwardEval];
+
+fn all_are_right<T: Value>() {
+    let threads = Threads::new(2).unwrap();
+    for shape in [&[64, 100][..], &[4, 3, 5, 7], &[3, 70, 9, 11], &[2, 4, 3, 2, 5]] {
+        for layout in [Layout::Contiguous, Layout::ChannelsLast] {
+            let work = Workload::<T>::new(shape, layout).unwrap();
+            for op in OPS {
+                let contest = Contest::new(&work, op, &Who::here(), &threads).unwrap();
+                let problem = contest.libtorch_outside;
+                assert_eq!(problem, None, "{shape:?} {} {layout} {op}", T::NAME);
+            }
+        }
+    }
+}
 
 #[test]
-fn both_engines_are_right_before_they_are_timed() {
-    for shape in SHAPES {
-        let work = Workload::new(shape);
-        let mut ours = Ours::new(&work);
-        ours.eval_forward().unwrap();
-        ours.check_forward(false).unwrap();
-        ours.train_forward().unwrap();
-        ours.check_forward(true).unwrap();
-        ours.train_backward().unwrap();
-        ours.check_backward().unwrap();
-        let mut libtorch = Libtorch::new(&work, Device::Cpu).unwrap();
-        libtorch.eval_forward().unwrap();
-        libtorch.check_forward(false).unwrap();
-        libtorch.train_forward().unwrap();
-        libtorch.check_forward(true).unwrap();
-        libtorch.train_backward().unwrap();
-        libtorch.check_backward().unwrap();
-    }
+fn every_contestant_is_right_before_it_is_timed_in_f32() {
+    all_are_right::<f32>();
+}
+
+#[test]
+fn every_contestant_is_right_before_it_is_timed_in_f64() {
+    all_are_right::<f64>();
+}
+
+#[test]
+fn every_contestant_is_right_before_it_is_timed_in_bf16() {
+    all_are_right::<bf16>();
+}
+
+#[test]
+fn every_contestant_is_right_before_it_is_timed_in_f16() {
+    all_are_right::<f16>();
 }
 
 /// x̂ with the unbiased variance in place of the biased one, weight and bias as they should be.
 #[test]
 fn a_wrong_variance_is_stopped() {
-    let work = Workload::new(&[64, 100]);
-    let (x, n) = (&work.input, work.per_channel() as f64);
-    let mut output = vec![0.0; x.len()];
+    let work = Workload::<f32>::new(&[64, 100], Layout::Contiguous).unwrap();
+    let (x, n) = (work.view(&work.input), work.per_channel() as f64);
+    let mut output = work.blank();
+    let mut y = work.view_mut(&mut output);
     for c in 0..work.channels() {
-        let column: Vec<f64> = (0..64).map(|i| f64::from(x[[i, c]])).collect();
-        let mean = column.iter().sum::<f64>() / n;
-        let var_unbiased = column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        let column = x.index_axis(Axis(1), c).mapv(f64::from);
+        let mean = column.sum() / n;
+        let var_unbiased = column.fold(0.0, |sum, x| sum + (x - mean).powi(2)) / (n - 1.0);
         let scale = f64::from(work.weight[c]) / (var_unbiased + EPS).sqrt();
-        for (i, x) in column.iter().enumerate() {
-            output[i * 100 + c] = ((x - mean) * scale + f64::from(work.bias[c])) as f32;
-        }
+        let wrong = column.mapv(|x| ((x - mean) * scale + f64::from(work.bias[c])) as f32);
+        y.index_axis_mut(Axis(1), c).assign(&wrong);
     }
-    let error = work.check_forward(true, &output).unwrap_err().to_string();
-    assert!(error.starts_with("output[0] is "), "{error}");
+    let outside = Expected::new(&work, Op::ForwardTrain).check_output(&output).unwrap_err();
+    assert_eq!(outside.array, "output");
+    let (off, allowed) = ((outside.got - outside.expected).abs(), outside.allowance);
+    assert!(allowed < off && off < 0.1, "{outside}");
+}
+
+/// One element of a right result moved by a hundredth of itself.
+#[test]
+fn a_single_wrong_element_is_found_where_it_is() {
+    for layout in [Layout::Contiguous, Layout::ChannelsLast] {
+        let work = Workload::<f32>::new(&[4, 3, 5, 7], layout).unwrap();
+        let expected = Expected::new(&work, Op::BackwardEval);
+        let mut gradient = work.blank();
+        let invstd = |c: usize| 1.0 / (f64::from(work.running_var[c]) + EPS).sqrt();
+        let g = work.view(&work.grad_output);
+        for (at, value) in work.view_mut(&mut gradient).indexed_iter_mut() {
+            let c = at[1];
+            *value = (f64::from(work.weight[c]) * invstd(c) * f64::from(g[&at])) as f32;
+        }
+        expected.check_grad_input(&gradient).unwrap();
+        gradient[100] *= 1.01;
+        let outside = expected.check_grad_input(&gradient).unwrap_err();
+        assert_eq!((outside.array, outside.index), ("grad_input", 100));
+        gradient[100] = f32::NAN;
+        assert!(expected.check_grad_input(&gradient).is_err(), "NaN is no gradient");
+    }
+}
+
+/// The most common mistake of all: the biased variance in the running one.
+#[test]
+fn a_biased_running_variance_is_stopped() {
+    let work = Workload::<f32>::new(&[64, 10], Layout::Contiguous).unwrap();
+    let expected = Expected::new(&work, Op::ForwardTrain);
+    let batch = moments(work.view(&work.input)).unwrap();
+    let update = |var: fn(&Moments) -> f64| {
+        let old = work.running_var.mapv(f64::from);
+        Array1::from_shape_fn(10, |c| (0.9 * old[c] + 0.1 * var(&batch[c])) as f32)
+    };
+    let mean =
+        Array1::from_shape_fn(10, |c| (0.9 * f64::from(work.running_mean[c]) + 0.1 * batch[c].mean()) as f32);
+    expected.check_running(&mean, &update(|moments| moments.var_unbiased())).unwrap();
+    let outside = expected.check_running(&mean, &update(|moments| moments.var_biased())).unwrap_err();
+    assert_eq!((outside.array, outside.index), ("running_var", 0));
 }
 
 #[test]
-fn a_single_wrong_gradient_is_stopped() {
-    let work = Workload::new(&[4, 3, 5, 7]);
-    let zeros = vec![0.0; 3];
-    let error = work.check_backward(&vec![0.0; 420], &zeros, &zeros).unwrap_err().to_string();
-    assert!(error.starts_with("grad_bias[0] is "), "{error}");
+fn sums_are_held_to_their_terms() {
+    let work = Workload::<f32>::new(&[4, 3, 5, 7], Layout::Contiguous).unwrap();
+    let zeros = Array1::zeros(3);
+    let outside = Expected::new(&work, Op::BackwardTrain).check_sums(&zeros, &zeros).unwrap_err();
+    assert_eq!((outside.array, outside.index), ("grad_bias", 0));
+    assert!(outside.to_string().starts_with("grad_bias[0] is 0.0, expected "), "{outside}");
+}
+
+#[test]
+fn one_value_per_channel_has_no_training_pass() {
+    let work = Workload::<f32>::new(&[1, 64], Layout::Contiguous).unwrap();
+    let threads = Threads::new(1).unwrap();
+    let error = Contest::new(&work, Op::ForwardTrain, &[Who::Ours], &threads).err().unwrap();
+    let expected = "expected more than 1 value per channel in training, got the shape [1, 64]";
+    assert_eq!(error.to_string(), expected);
+    Contest::new(&work, Op::ForwardEval, &[Who::Ours], &threads).unwrap();
 }

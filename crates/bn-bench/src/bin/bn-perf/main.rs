@@ -1,0 +1,58 @@
+//! `bn-perf`: how fast our batch norm is, in turns with libtorch.
+//!
+//! | | |
+//! |---|---|
+//! | `bn-perf` | measures the layers of a network, as a table or as a [`bn_bench::Record`] in JSON |
+//! | `bn-perf schema` | the JSON Schema of that record |
+//!
+//! Exit status: 0 when everything was measured, 2 when the question was wrong or a
+//! result of ours was.
+
+mod measure;
+mod sample;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// How fast our batch norm is, in turns with libtorch, on the layers of real networks.
+#[derive(Parser)]
+#[command(name = "bn-perf", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    measure: measure::Arguments,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints the JSON Schema of what --format json prints.
+    Schema,
+    /// Measures one row and prints its raw samples.
+    #[command(hide = true)]
+    Sample(sample::Arguments),
+}
+
+fn main() -> ExitCode {
+    let Cli { command, measure } = Cli::parse();
+    bn_bench::machine::keep_memory();
+    let outcome = match command {
+        None => measure::run(&measure),
+        Some(Command::Schema) => schema(),
+        Some(Command::Sample(arguments)) => sample::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn schema() -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(&bn_bench::record::schema())?);
+    Ok(())
+}

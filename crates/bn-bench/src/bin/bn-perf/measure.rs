@@ -1,0 +1,164 @@
+//! `bn-perf`: a run, and how it is shown.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use bn_bench::axes::{Cache, DType, Layout, Op};
+use bn_bench::machine::Machine;
+use bn_bench::networks::Network;
+use bn_bench::paired::Plan;
+use bn_bench::table::tables;
+use bn_bench::whole_file::WholeFile;
+use bn_bench::{Settings, run as measure};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// What to measure, and what to make of it. Every option that can be given several
+/// times takes a list as well: --threads 1,2.
+#[derive(Args)]
+pub struct Arguments {
+    /// Whose layers.
+    #[arg(long = "network", value_delimiter = ',', default_value = "resnet50", value_parser = network_names())]
+    networks: Vec<String>,
+    /// With so many threads.
+    #[arg(long, value_delimiter = ',', default_value = "1", value_parser = thread_count)]
+    threads: Vec<usize>,
+    /// In these dtypes; parameters are f32 beside bf16 and f16.
+    #[arg(long = "dtype", value_delimiter = ',', default_value = "f32")]
+    dtypes: Vec<DType>,
+    /// In these layouts.
+    #[arg(long = "layout", value_delimiter = ',', default_value = "contiguous")]
+    layouts: Vec<Layout>,
+    /// These operations.
+    #[arg(long = "op", value_delimiter = ',', default_values = ["forward-train", "forward-eval", "backward-train"])]
+    ops: Vec<Op>,
+    /// The batch size, of networks that have none of their own.
+    #[arg(long, default_value = "32", value_parser = at_least_one)]
+    batch: usize,
+    #[command(flatten)]
+    plan: PlanArguments,
+    /// How to show the run.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Where to write it, instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// How long to measure, and in which state of the caches.
+#[derive(Args)]
+pub struct PlanArguments {
+    /// How long to measure a row; at least 5 rounds, at most 100.
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    seconds_per_row: f64,
+    /// What the caches hold: what the call before left, or something else.
+    #[arg(long, value_enum, default_value = "warm")]
+    cache: Cache,
+}
+
+impl PlanArguments {
+    /// As the library has it.
+    pub fn plan(&self) -> Plan {
+        Plan { seconds: self.seconds_per_row, cache: self.cache }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Format {
+    /// Tables for people.
+    Table,
+    /// A record, by the schema that `bn-perf schema` prints.
+    Json,
+}
+
+fn network_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(Network::all().into_iter().map(|network| network.name))
+}
+
+/// No run takes more threads.
+const MOST_THREADS: usize = 1024;
+
+/// A number of threads.
+pub fn thread_count(text: &str) -> Result<usize, String> {
+    at_least_one(text).and_then(|count| match count {
+        ..=MOST_THREADS => Ok(count),
+        _ => Err(format!("at most {MOST_THREADS}")),
+    })
+}
+
+/// An extent, or a number of threads.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number >= 1 => Ok(number),
+        Ok(_) => Err("at least 1".into()),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(seconds),
+        _ => Err("expected a number of seconds, 0 or more".into()),
+    }
+}
+
+/// Measures, and prints or writes.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let settings = arguments.settings();
+    let file = arguments.output.as_deref().map(WholeFile::create).transpose()?;
+    let machine = Machine::look();
+    if let Some(warning) = machine.warning() {
+        anstream::eprintln!("WARNING: {warning}");
+    }
+    let bar = bar(settings.rows());
+    let record = measure(&settings, machine, |row| {
+        bar.set_message(row.subject.network.clone());
+        bar.inc(1);
+    })?;
+    bar.finish_and_clear();
+    let text = match arguments.format {
+        Format::Json => record.to_json(),
+        Format::Table => tables(&record),
+    };
+    match file {
+        Some(file) => file.finish(&text)?,
+        None => print!("{text}"),
+    }
+    Ok(())
+}
+
+impl Arguments {
+    fn settings(&self) -> Settings {
+        let networks = distinct(&self.networks).into_iter().filter_map(|name| Network::named(&name));
+        Settings {
+            networks: networks.collect(),
+            batch: self.batch,
+            dtypes: distinct(&self.dtypes),
+            layouts: distinct(&self.layouts),
+            threads: distinct(&self.threads),
+            ops: distinct(&self.ops),
+            plan: self.plan.plan(),
+        }
+    }
+}
+
+/// What is asked for twice is measured once.
+fn distinct<T: Clone + PartialEq>(values: &[T]) -> Vec<T> {
+    let mut distinct: Vec<T> = Vec::new();
+    for value in values {
+        if !distinct.contains(value) {
+            distinct.push(value.clone());
+        }
+    }
+    distinct
+}
+
+/// A bar for so many rows on standard error, where that is a terminal; nothing elsewhere.
+fn bar(rows: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} rows, {eta} to go")
+        .unwrap_or(ProgressStyle::default_bar());
+    let bar = ProgressBar::new(rows as u64).with_style(style);
+    bar.tick();
+    bar
+}
