@@ -11,8 +11,6 @@
 //! at: its `_out` forms, no autograd, and memory that is already mapped; and both read
 //! the same bytes, at the alignment that its allocator gives.
 
-pub mod axes;
-mod buffer;
 pub mod contestants;
 mod expected;
 pub mod machine;
@@ -23,12 +21,10 @@ pub mod row;
 mod run;
 pub mod statistics;
 pub mod table;
-mod value;
 pub mod whole_file;
-mod workload;
 
+pub use bn_driver::{EPS, MOMENTUM, ShapeError, Value, Workload, axes};
+use bn_driver::{buffer, value, workload};
 pub use expected::{Expected, Outside};
 pub use record::Record;
 pub use run::{Settings, run};
-pub use value::Value;
-pub use workload::{EPS, MOMENTUM, ShapeError, Workload};

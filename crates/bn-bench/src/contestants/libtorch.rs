@@ -4,10 +4,10 @@ use std::ffi::{CStr, c_char};
 
 use anyhow::{Result, bail, ensure};
 use ndarray::Array1;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::Contestant;
-use crate::axes::{Layout, Op};
+use crate::axes::{DType, Layout, Op};
 use crate::expected::Expected;
 use crate::paired::Call;
 use crate::value::Value;
@@ -198,7 +198,13 @@ fn tensor_of<T: Value>(memory: &[T], shape: &[usize], strides: &[usize]) -> Resu
     // SAFETY: no element lies beyond the memory, as was just asserted, and the kind is
     // T's own. libtorch frees nothing under a tensor that was made so.
     Ok(unsafe {
-        Tensor::f_from_blob(memory.as_ptr().cast(), &extents(shape), &extents(strides), T::KIND, Device::Cpu)
+        Tensor::f_from_blob(
+            memory.as_ptr().cast(),
+            &extents(shape),
+            &extents(strides),
+            kind::<T>(),
+            Device::Cpu,
+        )
     }?)
 }
 
@@ -211,8 +217,18 @@ pub(super) fn values<T: Value>(tensor: &Tensor, layout: Layout) -> Result<Vec<T>
         tensor = tensor.f_permute(to_last)?;
     }
     let dense = tensor.f_contiguous()?;
-    ensure!(dense.f_kind()? == T::KIND, "a result in {:?}, expected {:?}", dense.kind(), T::KIND);
+    ensure!(dense.f_kind()? == kind::<T>(), "a result in {:?}, expected {:?}", dense.kind(), kind::<T>());
     // SAFETY: the tensor is on the CPU, contiguous and of T's kind, so `numel` values of
     // type T lie there, and they are copied before it is dropped.
     Ok(unsafe { std::slice::from_raw_parts(dense.data_ptr().cast::<T>(), dense.numel()) }.to_vec())
+}
+
+/// libtorch's name of a dtype. (tch has one by type too; for bf16 it is that of f16.)
+fn kind<T: Value>() -> Kind {
+    match T::NAME {
+        DType::F32 => Kind::Float,
+        DType::F64 => Kind::Double,
+        DType::Bf16 => Kind::BFloat16,
+        DType::F16 => Kind::Half,
+    }
 }

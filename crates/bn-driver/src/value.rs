@@ -2,7 +2,6 @@
 
 use batchnorm::MixesWith;
 use half::{bf16, f16};
-use tch::Kind;
 
 use crate::axes::DType;
 
@@ -12,8 +11,6 @@ pub trait Value: MixesWith<<Self as Value>::Parameter> {
     type Parameter: Value + MixesWith<Self::Parameter>;
     /// Its name on the command line and in the record.
     const NAME: DType;
-    /// Its name in libtorch. (tch has one for bf16 too, and it is that of f16.)
-    const KIND: Kind;
     /// u: the largest relative error of a rounding.
     const UNIT: f64;
     /// Half the distance of two subnormals: the largest error of a rounding near 0.
@@ -26,11 +23,10 @@ const fn power_of_two(exponent: i32) -> f64 {
 }
 
 macro_rules! values {
-    ($($value:ty, $parameter:ty, $name:ident, $kind:ident, $unit:literal, $tiny:literal;)*) => {$(
+    ($($value:ty, $parameter:ty, $name:ident, $unit:literal, $tiny:literal;)*) => {$(
         impl Value for $value {
             type Parameter = $parameter;
             const NAME: DType = DType::$name;
-            const KIND: Kind = Kind::$kind;
             const UNIT: f64 = power_of_two($unit);
             const TINY: f64 = power_of_two($tiny);
         }
@@ -38,11 +34,11 @@ macro_rules! values {
 }
 
 values! {
-    f32, f32, F32, Float, -24, -150;
+    f32, f32, F32, -24, -150;
     // Half of the smallest subnormal, 2^-1075, is no f64; the smallest normal will do.
-    f64, f64, F64, Double, -53, -1022;
-    bf16, f32, Bf16, BFloat16, -8, -134;
-    f16, f32, F16, Half, -11, -25;
+    f64, f64, F64, -53, -1022;
+    bf16, f32, Bf16, -8, -134;
+    f16, f32, F16, -11, -25;
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ impl<T: Value> Workload<T> {
 
     /// Calls `visit` with every channel of `channels` and every place in memory that it
     /// has, stopping at the first error.
-    pub(crate) fn try_each<E>(
+    pub fn try_each<E>(
         &self,
         channels: Range<usize>,
         mut visit: impl FnMut(usize, usize) -> Result<(), E>,
@@ -167,7 +167,7 @@ impl<T: Value> Workload<T> {
     }
 
     /// The channels in groups that share cache lines.
-    pub(crate) fn groups(&self) -> Vec<Range<usize>> {
+    pub fn groups(&self) -> Vec<Range<usize>> {
         let together = match self.layout {
             Layout::Contiguous => 1,
             Layout::ChannelsLast => 64 / size_of::<T>(),

@@ -3,14 +3,11 @@
 
 use std::fmt;
 
-use clap::ValueEnum;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is timed.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "axes", derive(clap::ValueEnum, schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Op {
     /// Statistics of the batch, output, update of the running statistics.
@@ -54,9 +51,8 @@ impl Op {
 
 /// What the input, the output and their gradients are made of. Parameters and buffers
 /// are f64 beside f64, and f32 beside the others.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "axes", derive(clap::ValueEnum, schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DType {
     /// IEEE binary32.
@@ -91,9 +87,8 @@ impl DType {
 }
 
 /// Where the channel axis lies in memory.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "axes", derive(clap::ValueEnum, schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {
     /// N, C, *: a channel's values of one sample lie side by side.
@@ -113,7 +108,8 @@ impl Layout {
 }
 
 /// What the caches hold when a sample begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "axes", derive(clap::ValueEnum, schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Cache {
     /// What an untimed call of the same contestant has left there.
@@ -134,8 +130,10 @@ macro_rules! displays_its_name {
 
 displays_its_name!(Op, DType, Layout);
 
-#[cfg(test)]
+#[cfg(all(test, feature = "axes"))]
 mod tests {
+    use clap::ValueEnum;
+
     use super::*;
 
     /// The command line, the record and the tables use one name each.
