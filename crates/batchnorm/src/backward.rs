@@ -26,7 +26,11 @@ use crate::config::Rank;
 use crate::dtype::{Element, MixesWith};
 use crate::error::Error;
 use crate::forward::{Statistics, at};
-use crate::layout::{BLANK, Sink, Source, Tile, WIDTH, Walk, check_shape};
+use crate::kernels::geometry::Geometry;
+use crate::kernels::map::{Combine, Constants, Project, Scale};
+use crate::kernels::target::Target;
+use crate::kernels::{Context, Inputs, PerChannel};
+use crate::layout::{BLANK, Sink, Source, Tile, WIDTH, Walk, check_shape, plain, plain_mut};
 use crate::state::check_length;
 use crate::sum::{Pair, accumulate};
 
@@ -109,6 +113,15 @@ pub fn backward_into<T: MixesWith<P>, P: Element>(
     at.check()?;
     check_sums(at, sums)?;
     let mut grad_input = grad_input;
+    if let Some((job, out)) = Job::of(at, grad_input.as_mut()) {
+        job.context.each_group::<T, _>(&job.geometry, sums, &|group, sums| {
+            job.sum(&group, sums);
+            if let Some(out) = &out {
+                job.grad_input(&group, sums, out);
+            }
+        });
+        return Ok(());
+    }
     let mut sink = sink_for(at, grad_input.as_mut())?;
     let mut work = Work::new(at);
     for group in work.walk.groups() {
@@ -143,6 +156,12 @@ pub fn grad_input_into<T: MixesWith<P>, P: Element>(
 ) -> Result<(), Error> {
     at.check()?;
     check_sums(at, sums)?;
+    if let Some((job, Some(out))) = Job::of(at, Some(&mut grad_input)) {
+        job.context.each_group::<T, _>(&job.geometry, (), &|group, ()| {
+            job.grad_input(&group, &sums[group.clone()], &out);
+        });
+        return Ok(());
+    }
     let mut work = Work::new(at);
     if let Some(mut sink) = sink_for(at, Some(&mut grad_input))? {
         for group in work.walk.groups() {
@@ -163,6 +182,81 @@ fn sink_for<'s, T: Element, P>(
     let Some(grad_input) = grad_input else { return Ok(None) };
     check_shape("grad_input", at.input.shape(), grad_input.shape())?;
     Ok(Some(Sink::new(grad_input)))
+}
+
+/// A backward pass that the kernels can take.
+struct Job<'a, 'b, T, P> {
+    context: Context,
+    geometry: Geometry,
+    inputs: Inputs<'a, T>,
+    at: &'a At<'b, T, P>,
+}
+
+impl<'a, 'b, T: MixesWith<P>, P: Element> Job<'a, 'b, T, P> {
+    /// Where all arrays lie plainly, and alike, and no deviation needs a scale.
+    #[allow(clippy::type_complexity)] // Two parts, the second optional.
+    fn of<'o>(
+        at: &'a At<'b, T, P>,
+        grad_input: Option<&'o mut ArrayViewMutD<'_, T>>,
+    ) -> Option<(Self, Option<Target<'o, T>>)> {
+        let (x, geometry) = plain(&at.input)?;
+        let (g, of_g) = plain(&at.grad_output)?;
+        if of_g != geometry || !at.statistics.iter().all(Statistics::unscaled) {
+            return None;
+        }
+        let context = Context::for_elements::<T>(x.len());
+        let job = Job { context, geometry, inputs: Inputs::with(x, g), at };
+        let Some(grad_input) = grad_input else { return Some((job, None)) };
+        let (out, of_out) = plain_mut(grad_input)?;
+        (of_out == geometry).then(|| (job, Some(Target::new(out))))
+    }
+
+    fn sum(&self, group: &Range<usize>, sums: &mut [GradSums]) {
+        let statistics = &self.at.statistics[group.clone()];
+        let (mut means, mut totals) = (PerChannel::<f64>::new(), PerChannel::new());
+        let near = statistics.iter().all(Statistics::near::<T>);
+        if !near {
+            means.extend(statistics.iter().map(|s| s.mean_pair().hi));
+        }
+        let shifts = (!near).then_some(means.as_slice());
+        self.context.sums::<T, true>(&self.geometry, self.inputs, group, shifts, &mut totals);
+        for ((sums, statistics), total) in sums.iter_mut().zip(statistics).zip(&totals) {
+            let [g, mut g_deviation] = total.map(Pair::value);
+            if near {
+                g_deviation -= statistics.mean_pair().hi * g;
+            }
+            let g_deviation = g_deviation - statistics.of_remainder(g);
+            let grad_weight = g_deviation * statistics.per_deviation();
+            *sums = GradSums { count: self.geometry.n(), grad_bias: g, grad_weight };
+        }
+    }
+
+    fn grad_input(&self, group: &Range<usize>, sums: &[GradSums], out: &Target<'_, T>) {
+        let near = self.at.statistics[group.clone()].iter().all(Statistics::near::<T>);
+        let of_channel = |(c, sums): (usize, &GradSums)| {
+            let statistics = &self.at.statistics[c];
+            let factor = at(self.at.weight, c, 1.0) * statistics.invstd();
+            if self.at.origin == Origin::Running {
+                return [factor, 0.0, 0.0, 0.0];
+            }
+            let n = sums.count as f64;
+            let slope = statistics.per_deviation() * (sums.grad_weight / n);
+            let mean_g = sums.grad_bias / n - statistics.of_remainder(slope);
+            let mean = statistics.mean_pair().hi;
+            if near {
+                [factor, -slope * factor, (slope * mean - mean_g) * factor, 0.0]
+            } else {
+                [mean, mean_g, -slope, factor]
+            }
+        };
+        let constants: PerChannel<Constants> = group.clone().zip(sums).map(of_channel).collect();
+        let Job { context, geometry, inputs, at } = self;
+        match at.origin {
+            Origin::Batch if near => context.map(Combine, geometry, *inputs, group, &constants, out),
+            Origin::Batch => context.map(Project, geometry, *inputs, group, &constants, out),
+            Origin::Running => context.map(Scale, geometry, *inputs, group, &constants, out),
+        }
+    }
 }
 
 /// A backward pass under way: both inputs, and a tile for each.

@@ -25,6 +25,8 @@ use std::str::FromStr;
 use half::{bf16, f16};
 
 use crate::error::Error;
+use crate::kernels::reduce::{Compensated, Plain};
+use crate::kernels::simd::{LANES, Simd};
 
 /// The dtypes an array may have. Batch norm computes on the first four; the
 /// others exist so that they can be refused by name, in PyTorch's order.
@@ -93,8 +95,44 @@ pub fn check_dtypes(input: DType, parameters: &[DType]) -> Result<(), Error> {
 }
 
 mod sealed {
-    pub trait Sealed {}
+    use crate::kernels::reduce::Accumulator;
+    use crate::kernels::simd::{LANES, Simd, padded, put};
+
+    use super::Element;
+
     pub trait SealedMix<P> {}
+
+    /// How eight values become eight f64, and back, rounded once; and what they are
+    /// summed in.
+    pub trait Sealed: Sized {
+        /// Sums of as many lanes.
+        type Sum<S: Simd>: Accumulator<S>;
+
+        fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::V;
+        fn store<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]);
+        /// As `store`, past the caches; `to` is aligned to 16 bytes.
+        fn stream<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]);
+
+        /// Fewer than eight; zeros beyond.
+        #[inline(always)]
+        fn load_part<S: Simd>(simd: S, from: &[Self]) -> S::V
+        where
+            Self: Element,
+        {
+            Self::load(simd, &padded(from))
+        }
+
+        /// Fewer than eight.
+        #[inline(always)]
+        fn store_part<S: Simd>(simd: S, v: S::V, to: &mut [Self])
+        where
+            Self: Element,
+        {
+            let mut lanes = [Self::default(); LANES];
+            Self::store(simd, v, &mut lanes);
+            put(&lanes, to);
+        }
+    }
 }
 
 /// A floating-point number that batch norm computes on: `f16`, `bf16`, `f32`,
@@ -114,23 +152,73 @@ pub trait Element: sealed::Sealed + Copy + Default + PartialEq + fmt::Debug + Se
 /// is sealed: its implementations are the table of [this module](self).
 pub trait MixesWith<P>: Element + sealed::SealedMix<P> {}
 
-impl sealed::Sealed for f64 {}
+impl sealed::Sealed for f64 {
+    type Sum<S: Simd> = Compensated<S::V>;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::V {
+        simd.load_f64(from)
+    }
+    #[inline(always)]
+    fn store<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]) {
+        simd.store_f64(v, to);
+    }
+    #[inline(always)]
+    fn stream<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]) {
+        simd.stream_f64(v, to);
+    }
+    #[inline(always)]
+    fn load_part<S: Simd>(simd: S, from: &[Self]) -> S::V {
+        simd.load_f64_part(from)
+    }
+    #[inline(always)]
+    fn store_part<S: Simd>(simd: S, v: S::V, to: &mut [Self]) {
+        simd.store_f64_part(v, to);
+    }
+}
 impl Element for f64 {
     const DTYPE: DType = DType::F64;
+    #[inline(always)]
     fn to_f64(self) -> f64 {
         self
     }
+    #[inline(always)]
     fn from_f64(value: f64) -> Self {
         value
     }
 }
 
-impl sealed::Sealed for f32 {}
+impl sealed::Sealed for f32 {
+    type Sum<S: Simd> = Plain<S::V>;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::V {
+        simd.load_f32(from)
+    }
+    #[inline(always)]
+    fn store<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]) {
+        simd.store_f32(v, to);
+    }
+    #[inline(always)]
+    fn stream<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]) {
+        simd.stream_f32(v, to);
+    }
+    #[inline(always)]
+    fn load_part<S: Simd>(simd: S, from: &[Self]) -> S::V {
+        simd.load_f32_part(from)
+    }
+    #[inline(always)]
+    fn store_part<S: Simd>(simd: S, v: S::V, to: &mut [Self]) {
+        simd.store_f32_part(v, to);
+    }
+}
 impl Element for f32 {
     const DTYPE: DType = DType::F32;
+    #[inline(always)]
     fn to_f64(self) -> f64 {
         self.into()
     }
+    #[inline(always)]
     fn from_f64(value: f64) -> Self {
         value as f32
     }
@@ -139,23 +227,57 @@ impl Element for f32 {
 // half's own `from_f64` drops the low bits of the f64 before it looks for a tie,
 // so a value just above a midpoint can come out below it. Through f32 rounded to
 // odd there is one rounding only.
-impl sealed::Sealed for f16 {}
+impl sealed::Sealed for f16 {
+    type Sum<S: Simd> = Plain<S::V>;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::V {
+        simd.load_f16(from)
+    }
+    #[inline(always)]
+    fn store<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]) {
+        simd.store_f16(v, to);
+    }
+    #[inline(always)]
+    fn stream<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]) {
+        simd.stream_f16(v, to);
+    }
+}
 impl Element for f16 {
     const DTYPE: DType = DType::F16;
+    #[inline(always)]
     fn to_f64(self) -> f64 {
         f64::from(self.to_f32())
     }
+    #[inline(always)]
     fn from_f64(value: f64) -> Self {
         f16::from_f32(round_to_odd(value))
     }
 }
 
-impl sealed::Sealed for bf16 {}
+impl sealed::Sealed for bf16 {
+    type Sum<S: Simd> = Plain<S::V>;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::V {
+        simd.load_bf16(from)
+    }
+    #[inline(always)]
+    fn store<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]) {
+        simd.store_bf16(v, to);
+    }
+    #[inline(always)]
+    fn stream<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]) {
+        simd.stream_bf16(v, to);
+    }
+}
 impl Element for bf16 {
     const DTYPE: DType = DType::Bf16;
+    #[inline(always)]
     fn to_f64(self) -> f64 {
         f64::from(self.to_f32())
     }
+    #[inline(always)]
     fn from_f64(value: f64) -> Self {
         bf16::from_f32(round_to_odd(value))
     }
@@ -169,7 +291,8 @@ impl Element for bf16 {
 /// crosses it: the second rounding sees on which side of it the value lay.
 /// (Boldo and Melquiond, "When double rounding is odd", 2005: two extra bits are
 /// enough; here there are 13 or 16, and as many among the subnormals.)
-fn round_to_odd(value: f64) -> f32 {
+#[inline(always)]
+pub(crate) fn round_to_odd(value: f64) -> f32 {
     let nearest = value as f32;
     let back = f64::from(nearest);
     if back == value || value.is_nan() {

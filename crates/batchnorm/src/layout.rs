@@ -1,15 +1,14 @@
 //! Any strided (N, C, *) as C channels of n values each.
 //!
 //! The values of channel c, in **logical order**, are those at (i₀, c, i₂, i₃, …)
-//! with i₀ slowest and the last index fastest. Every sum of this crate runs in
-//! that order, wherever the values lie in memory; that is why the layout never
-//! changes a bit of a result.
+//! with i₀ slowest and the last index fastest.
 //!
-//! What the layout does change is the way to the values. The work is cut into
-//! *groups* of channels (one channel, or [`WIDTH`] neighbours where the channels
-//! of a position lie side by side, as in channels-last memory) and *pieces* of
-//! [`PIECE`] positions. A piece of a group is copied into a [`Tile`] of f64, a
-//! few kilobytes that stay in the innermost cache; all arithmetic is on tiles.
+//! Arrays that fill their memory in rows or in columns of channels go to the
+//! [kernels](crate::kernels) ([`plain`]). The others, and the passes that are rare, take
+//! *tiles*: the work is cut into *groups* of channels (one channel, or [`WIDTH`]
+//! neighbours where the channels of a position lie side by side) and *pieces* of
+//! [`PIECE`] positions in logical order. A piece of a group is copied into a [`Tile`] of
+//! f64, a few kilobytes that stay in the innermost cache; all arithmetic is on tiles.
 //!
 //! Positions are found through their *axes*: (length, stride) pairs, slowest
 //! first, with neighbours merged where one stride continues the other. A
@@ -22,6 +21,7 @@ use ndarray::{Array, ArrayView, ArrayViewD, ArrayViewMutD, Dimension, IxDyn};
 
 use crate::dtype::Element;
 use crate::error::Error;
+use crate::kernels::geometry::Geometry;
 
 /// Positions per piece: enough to amortise finding them, few enough for the cache.
 pub(crate) const PIECE: usize = 128;
@@ -85,31 +85,43 @@ impl Walk {
     }
 }
 
+/// Most axes that are told apart, after merging; there are no arrays with more.
+const MOST_AXES: usize = 8;
+
 /// Where the positions of a channel lie, as offsets from its first value.
 pub(crate) struct Positions {
-    axes: Vec<(usize, usize)>,
+    axes: [(usize, usize); MOST_AXES],
+    count: usize,
     channel_stride: usize,
 }
 
 impl Positions {
-    /// None where a stride points backwards.
+    /// None where a stride points backwards, or there are too many axes.
     fn new(shape: &[usize], strides: &[isize]) -> Option<Self> {
-        let mut axes: Vec<(usize, usize)> = Vec::with_capacity(shape.len());
+        let (mut axes, mut count) = ([(0, 0); MOST_AXES], 0);
         for axis in (0..shape.len()).filter(|&axis| axis != 1 && shape[axis] != 1) {
             let (len, stride) = (shape[axis], usize::try_from(strides[axis]).ok()?);
-            match axes.last_mut() {
+            match axes[..count].last_mut() {
                 Some(outer) if outer.1 == len * stride => *outer = (outer.0 * len, stride),
-                _ => axes.push((len, stride)),
+                _ => {
+                    *axes.get_mut(count)? = (len, stride);
+                    count += 1;
+                }
             }
         }
         let channel_stride = if shape[1] > 1 { usize::try_from(strides[1]).ok()? } else { 0 };
-        Some(Positions { axes, channel_stride })
+        Some(Positions { axes, count, channel_stride })
+    }
+
+    /// (length, stride) pairs, slowest first.
+    fn axes(&self) -> &[(usize, usize)] {
+        &self.axes[..self.count]
     }
 
     /// Calls `run(offset, stride, done, len)` for each stretch of constant stride
     /// among `positions`, where `done` positions went before.
     fn runs(&self, positions: Range<usize>, mut run: impl FnMut(usize, usize, usize, usize)) {
-        let ((inner, stride), outer_axes) = match self.axes.split_last() {
+        let ((inner, stride), outer_axes) = match self.axes().split_last() {
             Some((&inner, outer)) => (inner, outer),
             None => ((1, 1), &[][..]),
         };
@@ -131,6 +143,28 @@ fn outer_offset(axes: &[(usize, usize)], mut index: usize) -> usize {
         index /= len;
     }
     offset
+}
+
+/// The memory of an array and how its channels lie in it, where the kernels can
+/// take it: it fills a slice, in rows or in columns, and is not empty.
+pub(crate) fn plain<'v, T: Element>(view: &'v ArrayViewD<'_, T>) -> Option<(&'v [T], Geometry)> {
+    Some((view.as_slice_memory_order()?, geometry(view.shape(), view.strides())?))
+}
+
+/// As [`plain`].
+pub(crate) fn plain_mut<'v, T: Element>(
+    view: &'v mut ArrayViewMutD<'_, T>,
+) -> Option<(&'v mut [T], Geometry)> {
+    let geometry = geometry(view.shape(), view.strides())?;
+    Some((view.as_slice_memory_order_mut()?, geometry))
+}
+
+fn geometry(shape: &[usize], strides: &[isize]) -> Option<Geometry> {
+    if shape.contains(&0) {
+        return None;
+    }
+    let positions = Positions::new(shape, strides)?;
+    Geometry::of(shape[1], positions.axes(), positions.channel_stride)
 }
 
 /// An array to read tiles from.

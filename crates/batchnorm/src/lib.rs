@@ -42,10 +42,16 @@
 //! outputs and O(C) of workspace passed in. [`dtype`] lists which numbers mix.
 //!
 //! # How it computes
-//! All arithmetic is in f64, rounded once at the end. The mean is measured in two
-//! passes and kept as a pair of f64, and subtracted before anything is scaled, so
-//! errors are relative to the deviations, however large the mean. Sums run in one
-//! fixed order of the logical values: memory layout never changes a bit.
+//! All arithmetic is in f64, rounded once at the end. The mean is kept as a pair of
+//! f64, and subtracted before anything is scaled, so errors are relative to the
+//! deviations, however large the mean. Sums run in an order that the shape and the
+//! strides settle: the number of threads and the instruction set never change a bit.
+//!
+//! # How fast
+//! Arrays whose memory is full, contiguous or channels-last, take vector kernels
+//! (AVX-512, AVX2 or what the compiler makes of plain loops, found out at run time);
+//! large ones use the threads of rayon's current pool, and small ones the calling
+//! thread alone. The functions that end in `_into` allocate nothing.
 
 pub mod admit;
 pub mod backward;
@@ -55,6 +61,7 @@ pub mod dtype;
 mod error;
 mod fold;
 pub mod forward;
+mod kernels;
 mod layer;
 mod layout;
 pub mod moments;

@@ -48,7 +48,10 @@ use ndarray::{ArrayView, ArrayViewD, Dimension};
 use crate::config::Rank;
 use crate::dtype::{DType, Element};
 use crate::error::Error;
-use crate::layout::{BLANK, Source, Tile, WIDTH, Walk};
+use crate::kernels::geometry::Geometry;
+use crate::kernels::reduce::Sums;
+use crate::kernels::{Context, Inputs, PerChannel};
+use crate::layout::{BLANK, Source, Tile, WIDTH, Walk, plain};
 use crate::sum::{Pair, accumulate, two_sum};
 
 /// 2⁻⁶⁰⁰: brings the largest f64 to 2⁴²⁴, so that 2¹⁷⁰ squares add up, and keeps
@@ -107,11 +110,13 @@ impl Moments {
         let (a, b) = (self.scaled_to(scale), other.scaled_to(scale));
         let count = a.count + b.count;
         let (n_a, n_b, n) = (a.count as f64, b.count as f64, count as f64);
-        let delta = (b.mean.hi - a.mean.hi) + (b.mean.lo - a.mean.lo);
+        let apart = two_sum(b.mean.hi, -a.mean.hi);
+        let apart = Pair { lo: apart.lo + (b.mean.lo - a.mean.lo), ..apart };
+        let delta = apart.hi + apart.lo;
         let moments = Moments {
             count,
             scale,
-            mean: renormalised(a.mean.hi, a.mean.lo, delta * (n_b / n)),
+            mean: moved(a.mean, apart, n_b, n),
             m2: a.m2 + b.m2 + delta * delta * (n_a * (n_b / n)),
         };
         let overflowed = !moments.m2.is_finite() && a.m2.is_finite() && b.m2.is_finite();
@@ -139,13 +144,18 @@ impl Moments {
     }
 }
 
-/// hi + lo + more as a pair.
-fn renormalised(hi: f64, lo: f64, more: f64) -> Pair {
-    let sum = two_sum(hi, more);
+/// mean + apart·part/whole, as a pair: the product and the quotient with what they
+/// round off, for that counts where the sum is small beside its terms.
+fn moved(mean: Pair, apart: Pair, part: f64, whole: f64) -> Pair {
+    let product = apart.hi * part;
+    let step = product / whole;
+    let sum = two_sum(mean.hi, step);
     if !sum.hi.is_finite() {
         return Pair { hi: sum.hi, lo: 0.0 };
     }
-    two_sum(sum.hi, sum.lo + lo)
+    let lost = apart.hi.mul_add(part, -product) + apart.lo * part;
+    let rest = (step.mul_add(-whole, product) + lost) / whole;
+    two_sum(sum.hi, sum.lo + (mean.lo + rest))
 }
 
 /// The moments of every channel of `input`, (N, C, *) of rank ≥ 2: C of them.
@@ -166,11 +176,92 @@ pub fn moments<T: Element, D: Dimension>(input: ArrayView<'_, T, D>) -> Result<V
 pub fn moments_into<T: Element>(input: ArrayViewD<'_, T>, moments: &mut [Moments]) -> Result<(), Error> {
     Rank::Any.check(input.ndim())?;
     crate::layout::check_shape("moments", &[input.shape()[1]], &[moments.len()])?;
+    if let Some((x, geometry)) = plain(&input) {
+        let context = Context::for_elements::<T>(x.len());
+        context.each_group::<T, _>(&geometry, &mut *moments, &|group, moments| {
+            measure_group(context, &geometry, x, &group, moments);
+        });
+        measure_again(&input, moments);
+        return Ok(());
+    }
     let (walk, source, mut tile) = (Walk::over(&input), Source::new(&input), BLANK);
     for group in walk.groups() {
         measure(&walk, &source, &group, &mut tile, &mut moments[group.clone()]);
     }
     Ok(())
+}
+
+/// How many values of a channel give its first shift.
+const FIRST: usize = 16;
+
+/// How far a shift may lie from the mean, squared, in units of the variance: a sum
+/// of squares about it is 1 + reach times that about the mean, and so is its error.
+/// f32 values leave 29 bits of f64 for that, f64 values none.
+fn reach<T: Element>() -> f64 {
+    if T::DTYPE == DType::F64 { 0.25 } else { 1024.0 }
+}
+
+/// The moments of a group of channels, by the kernels. Where an infinity, a NaN or
+/// an overflow was met, m2 is not finite, and [`measure_again`] looks closer.
+pub(crate) fn measure_group<T: Element>(
+    context: Context,
+    geometry: &Geometry,
+    x: &[T],
+    group: &Range<usize>,
+    moments: &mut [Moments],
+) {
+    let (n, inputs) = (geometry.n(), Inputs::of(x));
+    let (mut shifts, mut totals, mut far) =
+        (PerChannel::new(), PerChannel::new(), PerChannel::<usize>::new());
+    first_shifts(context, geometry, inputs, group, &mut shifts, &mut totals);
+    let shifted = (!shifts.is_empty()).then_some(shifts.as_slice());
+    context.sums::<T, false>(geometry, inputs, group, shifted, &mut totals);
+    for (k, (moments, total)) in moments.iter_mut().zip(&totals).enumerate() {
+        let shift = shifts.get(k).copied().unwrap_or_default();
+        let [d, q] = total.map(Pair::value);
+        *moments = Moments::from_passes(n, 1.0, shift, [d, q]);
+        if d * (d / n as f64) > reach::<T>() * moments.m2 {
+            far.push(k);
+        }
+    }
+    if far.is_empty() {
+        return;
+    }
+    shifts.clear();
+    shifts.extend(moments.iter().map(|moments| moments.mean.hi));
+    context.sums::<T, false>(geometry, inputs, group, Some(&shifts), &mut totals);
+    for &k in &far {
+        moments[k] = Moments::from_passes(n, 1.0, shifts[k], totals[k].map(Pair::value));
+    }
+}
+
+/// Where the deviations of a group are taken from at first: 0 (no shifts), of which
+/// the squares of f32 and narrower values need no subtraction and are exact in f64; of
+/// f64 values, which have no bits to spare, the mean of the first few.
+fn first_shifts<T: Element>(
+    context: Context,
+    geometry: &Geometry,
+    inputs: Inputs<'_, T>,
+    group: &Range<usize>,
+    shifts: &mut PerChannel<f64>,
+    totals: &mut PerChannel<Sums>,
+) {
+    if T::DTYPE == DType::F64 {
+        let beginning = geometry.beginning(FIRST);
+        context.sums::<T, false>(&beginning, inputs, group, None, totals);
+        shifts.extend(totals.iter().map(|[d, _]| d.value() / beginning.n() as f64));
+    }
+}
+
+/// Measures those channels anew whose m2 is not finite, with more care.
+pub(crate) fn measure_again<T: Element>(input: &ArrayViewD<'_, T>, moments: &mut [Moments]) {
+    if moments.iter().all(|moments| moments.m2.is_finite()) {
+        return;
+    }
+    let (walk, source, mut tile) = (Walk::over(input), Source::new(input), BLANK);
+    for (c, moments) in moments.chunks_mut(1).enumerate().filter(|(_, moments)| !moments[0].m2.is_finite()) {
+        measure(&walk, &source, &(c..c + 1), &mut tile, moments);
+    }
 }
 
 /// The moments of a group of channels.

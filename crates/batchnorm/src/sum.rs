@@ -4,7 +4,8 @@
 //! logical order. Within a piece, value k goes to lane k mod 8: eight sums that
 //! do not wait for each other, which is what a vector unit wants. The lanes meet
 //! in a fixed tree, and the pieces in an unevaluated [`Pair`], one after the
-//! other. Neither the memory layout nor a thread count enters.
+//! other. (This is the order of tiles. The kernels have their own, written down in
+//! [`crate::kernels::reduce`].)
 //!
 //! How wrong: with f32 and narrower values, a lane adds 16 values and the tree
 //! three levels, so a piece is within 19·2⁻⁵³ of Σ|terms|, and adding the pieces
@@ -19,7 +20,7 @@ const LANES: usize = 8;
 
 /// An unevaluated sum hi + lo, with |lo| about half a unit in the last place of hi.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Pair {
+pub struct Pair {
     pub hi: f64,
     pub lo: f64,
 }
@@ -38,6 +39,12 @@ impl Pair {
         let sum = two_sum(self.hi, value);
         self.hi = sum.hi;
         self.lo += sum.lo;
+    }
+
+    /// Adds another pair.
+    pub fn merge(&mut self, other: Pair) {
+        self.add(other.hi);
+        self.lo += other.lo;
     }
 
     /// The nearest single number. Where `hi` is infinite or NaN, `lo` is an
@@ -103,10 +110,7 @@ fn add_tree(total: &mut Pair, lanes: &[f64; LANES]) {
 }
 
 fn add_pairs(total: &mut Pair, lanes: &[Pair; LANES]) {
-    for lane in lanes {
-        total.add(lane.hi);
-        total.lo += lane.lo;
-    }
+    lanes.iter().for_each(|lane| total.merge(*lane));
 }
 
 #[cfg(test)]

@@ -1,0 +1,151 @@
+//! Where the values of the channels lie in a slice of memory, for the two ways in
+//! which nearly every array lies.
+//!
+//! - [`Rows`]: each sample holds, for each channel, a row of neighbours. This is
+//!   contiguous (N, C, *).
+//! - [`Columns`]: each position holds the values of all channels side by side. This
+//!   is channels-last memory, and (N, C).
+//!
+//! Both cut the n values of a channel into *pieces*, numbered in the order of
+//! memory: the unit in which work is shared and in which sums are cut.
+
+use std::ops::Range;
+
+/// The longest piece of a row.
+const PIECE: usize = 16384;
+
+/// Values that a stretch of pieces holds, about, before a sum is cut.
+const STRETCH: usize = 1 << 16;
+
+/// The most stretches of a channel.
+const MOST_STRETCHES: usize = 64;
+
+/// The number of stretches for sums over `values`: a power of two.
+fn stretches(values: usize, pieces: usize) -> usize {
+    let wanted = (values / STRETCH).min(pieces).clamp(1, MOST_STRETCHES);
+    1 << wanted.ilog2()
+}
+
+/// Channels in rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// C.
+    pub channels: usize,
+    /// How many rows a channel has.
+    pub samples: usize,
+    /// From a row to the next of the same channel.
+    pub sample_stride: usize,
+    /// From a row to that of the next channel.
+    pub channel_stride: usize,
+    /// Values of a row.
+    pub inner: usize,
+}
+
+impl Rows {
+    /// n.
+    pub fn n(&self) -> usize {
+        self.samples * self.inner
+    }
+
+    /// How many pieces a channel has.
+    pub fn pieces(&self) -> usize {
+        self.samples * self.inner.div_ceil(PIECE)
+    }
+
+    /// In how many stretches of pieces a channel is summed.
+    pub fn stretches(&self) -> usize {
+        stretches(self.n(), self.pieces())
+    }
+
+    /// Where a piece of channel 0 begins, and its length. Those of the other channels
+    /// are `channel_stride` apart.
+    #[inline(always)]
+    pub fn piece(&self, index: usize) -> (usize, usize) {
+        if self.inner <= PIECE {
+            return (index * self.sample_stride, self.inner);
+        }
+        let per_row = self.inner.div_ceil(PIECE);
+        let (sample, part) = (index / per_row, index % per_row);
+        (sample * self.sample_stride + part * PIECE, PIECE.min(self.inner - part * PIECE))
+    }
+}
+
+/// Channels in columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Columns {
+    /// C.
+    pub channels: usize,
+    /// n.
+    pub positions: usize,
+    /// From a position to the next, at least C.
+    pub stride: usize,
+}
+
+impl Columns {
+    /// In how many stretches of positions a channel is summed. Fewer than in rows:
+    /// joining two stretches costs something for every channel.
+    pub fn stretches(&self) -> usize {
+        stretches(self.positions * self.channels.min(64) / 8, self.positions)
+    }
+
+    /// Where these channels of a position lie.
+    #[inline(always)]
+    pub fn row(&self, channels: &Range<usize>, position: usize) -> Range<usize> {
+        let first = position * self.stride;
+        first + channels.start..first + channels.end
+    }
+}
+
+/// Rows or columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Geometry {
+    /// See [`Rows`].
+    Rows(Rows),
+    /// See [`Columns`].
+    Columns(Columns),
+}
+
+impl Geometry {
+    /// Of a slice in which the positions of a channel lie along `axes`, (length,
+    /// stride) pairs with the slowest first, and its neighbour `channel_stride`
+    /// further on. None for what is neither.
+    pub fn of(channels: usize, axes: &[(usize, usize)], channel_stride: usize) -> Option<Geometry> {
+        match *axes {
+            [] => Some(Geometry::columns(channels, 1, channels)),
+            [(positions, stride)] if channel_stride == 1 && channels > 1 && stride >= channels => {
+                Some(Geometry::columns(channels, positions, stride))
+            }
+            [(inner, 1)] => Some(Geometry::rows(channels, (1, 0), channel_stride, inner)),
+            [samples, (inner, 1)] => Some(Geometry::rows(channels, samples, channel_stride, inner)),
+            _ => None,
+        }
+    }
+
+    fn rows(channels: usize, outer: (usize, usize), channel_stride: usize, inner: usize) -> Self {
+        let (samples, sample_stride) = outer;
+        Geometry::Rows(Rows { channels, samples, sample_stride, channel_stride, inner })
+    }
+
+    fn columns(channels: usize, positions: usize, stride: usize) -> Self {
+        Geometry::Columns(Columns { channels, positions, stride })
+    }
+
+    /// n.
+    pub fn n(&self) -> usize {
+        match self {
+            Geometry::Rows(rows) => rows.n(),
+            Geometry::Columns(columns) => columns.positions,
+        }
+    }
+
+    /// The first values of each channel: as many as a power of 2 up to `most` says.
+    pub fn beginning(&self, most: usize) -> Geometry {
+        let first = |n: usize| 1 << n.min(most).ilog2();
+        match *self {
+            Geometry::Rows(rows) => Geometry::Rows(Rows { samples: 1, inner: first(rows.inner), ..rows }),
+            Geometry::Columns(columns) => {
+                Geometry::Columns(Columns { positions: first(columns.positions), ..columns })
+            }
+        }
+    }
+}

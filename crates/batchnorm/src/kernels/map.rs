@@ -1,0 +1,342 @@
+//! One value out for each value in, with up to four numbers per channel.
+
+use std::ops::Range;
+
+use arrayvec::ArrayVec;
+
+use super::geometry::{Columns, Rows};
+use super::simd::{Kernel, LANES, Simd};
+use super::target::Target;
+use super::{Context, Inputs};
+use crate::dtype::Element;
+
+/// The numbers of a channel that a [`Map`] uses.
+pub type Constants = [f64; 4];
+
+/// What becomes of an element.
+pub trait Map: Copy + Send + Sync {
+    /// Whether it reads x.
+    const X: bool;
+    /// Whether it reads g.
+    const G: bool;
+
+    /// The new values of eight elements.
+    fn apply<S: Simd>(simd: S, constants: [S::V; 4], x: S::V, g: S::V) -> S::V;
+}
+
+/// (x − mean)·factor + bias, of the constants mean, factor, bias.
+#[derive(Clone, Copy)]
+pub struct Normalize;
+
+impl Map for Normalize {
+    const X: bool = true;
+    const G: bool = false;
+
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, [mean, factor, bias, _]: [S::V; 4], x: S::V, _: S::V) -> S::V {
+        simd.mul_add(simd.sub(x, mean), factor, bias)
+    }
+}
+
+/// ((g − mean_g) − (x − mean)·slope)·factor, of the constants mean, mean_g, −slope,
+/// factor: what of g neither a shift nor a stretch of the channel explains.
+#[derive(Clone, Copy)]
+pub struct Project;
+
+impl Map for Project {
+    const X: bool = true;
+    const G: bool = true;
+
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, [mean, mean_g, slope, factor]: [S::V; 4], x: S::V, g: S::V) -> S::V {
+        let rest = simd.mul_add(simd.sub(x, mean), slope, simd.sub(g, mean_g));
+        simd.mul(rest, factor)
+    }
+}
+
+/// g·factor + (x·slope + rest), of the constants factor, slope, rest: [`Project`] with
+/// its brackets dissolved.
+#[derive(Clone, Copy)]
+pub struct Combine;
+
+impl Map for Combine {
+    const X: bool = true;
+    const G: bool = true;
+
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, [factor, slope, rest, _]: [S::V; 4], x: S::V, g: S::V) -> S::V {
+        simd.mul_add(g, factor, simd.mul_add(x, slope, rest))
+    }
+}
+
+/// g·factor, of the constant factor.
+#[derive(Clone, Copy)]
+pub struct Scale;
+
+impl Map for Scale {
+    const X: bool = false;
+    const G: bool = true;
+
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, [factor, ..]: [S::V; 4], _: S::V, g: S::V) -> S::V {
+        simd.mul(g, factor)
+    }
+}
+
+/// A line of memory, in bytes. Streaming pays where whole ones are written.
+const LINE: usize = 64;
+
+/// What streamed vectors must be aligned to, in bytes.
+const STREAM_ALIGNMENT: usize = 16;
+
+/// The new values of eight elements.
+#[inline(always)]
+fn map_eight<S: Simd, T: Element, M: Map, const STREAM: bool>(
+    simd: S,
+    constants: [S::V; 4],
+    x: &[T; LANES],
+    g: &[T; LANES],
+    out: &mut [T; LANES],
+) {
+    let x = if M::X { T::load(simd, x) } else { constants[0] };
+    let g = if M::G { T::load(simd, g) } else { x };
+    let v = M::apply(simd, constants, x, g);
+    if STREAM { T::stream(simd, v, out) } else { T::store(simd, v, out) }
+}
+
+/// Those of fewer.
+#[inline(always)]
+fn map_part<S: Simd, T: Element, M: Map>(simd: S, constants: [S::V; 4], x: &[T], g: &[T], out: &mut [T]) {
+    let x = if M::X { T::load_part(simd, x) } else { constants[0] };
+    let g = if M::G { T::load_part(simd, g) } else { x };
+    T::store_part(simd, M::apply(simd, constants, x, g), out);
+}
+
+/// Those of neighbours of one channel.
+#[inline(always)]
+fn map_row<S: Simd, T: Element, M: Map, const STREAM: bool>(
+    simd: S,
+    constants: [S::V; 4],
+    x: &[T],
+    g: &[T],
+    out: &mut [T],
+) {
+    let (x_eights, x_rest) = x.as_chunks::<LANES>();
+    let (g_eights, g_rest) = g.as_chunks::<LANES>();
+    let (out_eights, out_rest) = out.as_chunks_mut::<LANES>();
+    for ((x, g), out) in x_eights.iter().zip(g_eights).zip(out_eights) {
+        map_eight::<S, T, M, STREAM>(simd, constants, x, g, out);
+    }
+    if !out_rest.is_empty() {
+        map_part::<S, T, M>(simd, constants, x_rest, g_rest, out_rest);
+    }
+}
+
+#[inline(always)]
+fn splat<S: Simd>(simd: S, constants: &Constants) -> [S::V; 4] {
+    [simd.splat(constants[0]), simd.splat(constants[1]), simd.splat(constants[2]), simd.splat(constants[3])]
+}
+
+/// Some channels in rows, over some pieces.
+struct MapRows<'a, T, M> {
+    rows: &'a Rows,
+    inputs: Inputs<'a, T>,
+    channels: Range<usize>,
+    pieces: Range<usize>,
+    constants: &'a [Constants],
+    out: &'a Target<'a, T>,
+    stream: bool,
+    map: M,
+}
+
+impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let _ = self.map;
+        let channel_stride = self.rows.channel_stride;
+        for piece in self.pieces {
+            let (first, len) = self.rows.piece(piece);
+            let mut start = first + self.channels.start * channel_stride;
+            for constants in self.constants {
+                let place = start..start + len;
+                // SAFETY: a place belongs to one channel and one piece, and each of
+                // those is in the hands of one thread.
+                let out = unsafe { self.out.slice(place.clone()) };
+                // What a map does not read is given all the same: it is there.
+                let (x, g) = (self.inputs.x(place.clone()), self.inputs.g(place));
+                let constants = splat(simd, constants);
+                if self.stream {
+                    // Up to a whole line first, so that only whole lines are streamed.
+                    let head = out.as_ptr().align_offset(LINE).min(len);
+                    let (x_head, x) = x.split_at(head);
+                    let (g_head, g) = g.split_at(head);
+                    let (out_head, out) = out.split_at_mut(head);
+                    map_row::<S, T, M, false>(simd, constants, x_head, g_head, out_head);
+                    map_row::<S, T, M, true>(simd, constants, x, g, out);
+                } else {
+                    map_row::<S, T, M, false>(simd, constants, x, g, out);
+                }
+                start += channel_stride;
+            }
+        }
+        if self.stream {
+            simd.fence();
+        }
+    }
+}
+
+/// Most channels in columns whose constants are at hand together.
+const MOST_COLUMNS: usize = super::reduce::MOST_COLUMNS;
+
+/// Some channels in columns, over some positions.
+struct MapColumns<'a, T, M> {
+    columns: &'a Columns,
+    inputs: Inputs<'a, T>,
+    channels: Range<usize>,
+    positions: Range<usize>,
+    constants: &'a [Constants],
+    out: &'a Target<'a, T>,
+    stream: bool,
+    map: M,
+}
+
+impl<T: Element, M: Map> Kernel for MapColumns<'_, T, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let _ = self.map;
+        let mut eights = ArrayVec::<[[f64; LANES]; 4], { MOST_COLUMNS / LANES }>::new();
+        for constants in self.constants.chunks(LANES) {
+            let mut eight = [[0.0; LANES]; 4];
+            for (lane, constants) in constants.iter().enumerate() {
+                eight.iter_mut().zip(constants).for_each(|(lanes, value)| lanes[lane] = *value);
+            }
+            eights.push(eight);
+        }
+        let mut position = self.positions.start;
+        while position + ABREAST <= self.positions.end {
+            self.map::<S, ABREAST>(simd, &eights, position);
+            position += ABREAST;
+        }
+        while position < self.positions.end {
+            self.map::<S, 1>(simd, &eights, position);
+            position += 1;
+        }
+        if self.stream {
+            simd.fence();
+        }
+    }
+}
+
+impl<T: Element, M: Map> MapColumns<'_, T, M> {
+    /// The channels of P positions.
+    #[inline(always)]
+    fn map<S: Simd, const P: usize>(&self, simd: S, constants: &[[[f64; LANES]; 4]], position: usize) {
+        let place = |k| self.columns.row(&self.channels, position + k);
+        let x: [&[T]; P] = std::array::from_fn(|k| self.inputs.x(place(k)));
+        let g: [&[T]; P] = std::array::from_fn(|k| self.inputs.g(place(k)));
+        // SAFETY: a place belongs to one position and some channels, and those are in
+        // the hands of one thread; positions differ.
+        let mut out: [&mut [T]; P] = std::array::from_fn(|k| unsafe { self.out.slice(place(k)) });
+        if self.stream {
+            map_across::<S, T, M, P, true>(simd, constants, x, g, &mut out);
+        } else {
+            map_across::<S, T, M, P, false>(simd, constants, x, g, &mut out);
+        }
+    }
+}
+
+/// The channels of P positions, the constants of eight being fetched once for all.
+#[inline(always)]
+fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: bool>(
+    simd: S,
+    constants: &[[[f64; LANES]; 4]],
+    x: [&[T]; P],
+    g: [&[T]; P],
+    out: &mut [&mut [T]; P],
+) {
+    let whole = x[0].len() / LANES;
+    for (k, constants) in constants.iter().enumerate() {
+        let constants = loaded(simd, constants);
+        for p in 0..P {
+            let (x, g, out) = (&x[p][k * LANES..], &g[p][k * LANES..], &mut out[p][k * LANES..]);
+            match (x.first_chunk(), g.first_chunk(), out.first_chunk_mut()) {
+                (Some(x), Some(g), Some(out)) if k < whole => {
+                    map_eight::<S, T, M, STREAM>(simd, constants, x, g, out);
+                }
+                _ => map_part::<S, T, M>(simd, constants, x, g, out),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn loaded<S: Simd>(simd: S, constants: &[[f64; LANES]; 4]) -> [S::V; 4] {
+    [
+        simd.load_f64(&constants[0]),
+        simd.load_f64(&constants[1]),
+        simd.load_f64(&constants[2]),
+        simd.load_f64(&constants[3]),
+    ]
+}
+
+/// Rows shorter than this are not streamed: too many lines of memory would be shared
+/// by two of them, and be written in two halves.
+const STREAMED_ROW: usize = 512;
+
+/// Positions for which the constants of eight columns are fetched once.
+const ABREAST: usize = 4;
+
+/// Elements that one call into the kernels takes on, about.
+const PORTION: usize = 1 << 16;
+
+/// Maps some channels in rows.
+pub fn rows<T: Element, M: Map>(
+    context: Context,
+    map: M,
+    rows: &Rows,
+    inputs: Inputs<'_, T>,
+    channels: &Range<usize>,
+    constants: &[Constants],
+    out: &Target<'_, T>,
+) {
+    let stream = context.stream && rows.inner >= STREAMED_ROW;
+    let step = (PORTION / (channels.len() * rows.inner).max(1)).max(1);
+    context.team.each_from_the_end(0..rows.pieces(), step, &|pieces| {
+        context.run(MapRows {
+            rows,
+            inputs,
+            channels: channels.clone(),
+            pieces,
+            constants,
+            out,
+            stream,
+            map,
+        });
+    });
+}
+
+/// Maps some channels in columns, at most [`MOST_COLUMNS`].
+pub fn columns<T: Element, M: Map>(
+    context: Context,
+    map: M,
+    columns: &Columns,
+    inputs: Inputs<'_, T>,
+    channels: &Range<usize>,
+    constants: &[Constants],
+    out: &Target<'_, T>,
+) {
+    let aligned = |elements: usize| (elements * size_of::<T>()).is_multiple_of(STREAM_ALIGNMENT);
+    let stream = context.stream
+        && out.is_aligned_to(STREAM_ALIGNMENT)
+        && aligned(columns.stride)
+        && aligned(channels.start);
+    let step = (PORTION / channels.len().max(1)).max(1);
+    context.team.each_from_the_end(0..columns.positions, step, &|positions| {
+        let channels = channels.clone();
+        context.run(MapColumns { columns, inputs, channels, positions, constants, out, stream, map });
+    });
+}

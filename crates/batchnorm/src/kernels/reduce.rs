@@ -1,0 +1,398 @@
+//! Two sums over the values of each channel:
+//!
+//! ```text
+//! D = Σ e      Q = Σ e·d      with d = x − shift, and e = d or another array's value
+//! ```
+//!
+//! With e = d these are the sums of the moments, with e = grad_output those of the
+//! gradients.
+//!
+//! # The order
+//! Every sum of this module runs in one order, which the shape and the strides of
+//! the array settle, and nothing else:
+//!
+//! 1. The pieces of a channel (see [`super::geometry`]) form 1 to 64 *stretches*,
+//!    2^k of them, the i-th from piece ⌊i·pieces/2^k⌋ on.
+//! 2. Rows: each piece is cut into eights. Their lanes add to sixteen sums, the odd
+//!    eights to the first eight of those, the even ones to the others; what is left of
+//!    a piece after its eights counts as an even one, padded with zeros. The sixteen
+//!    meet in a fixed tree. Columns: a stretch of a channel is one sum.
+//! 3. Stretches meet as a binary tree, in unevaluated pairs.
+//!
+//! f64 values are summed in pairs throughout ([`Compensated`]).
+
+use std::ops::Range;
+
+use arrayvec::ArrayVec;
+
+use super::geometry::{Columns, Rows};
+use super::simd::{Kernel, LANES, Simd};
+use super::threads::Team;
+use super::{Context, Inputs};
+use crate::dtype::Element;
+use crate::sum::Pair;
+
+/// D and Q of a channel.
+pub type Sums = [Pair; 2];
+
+/// A sum in each lane.
+pub trait Accumulator<S: Simd>: Copy {
+    /// 0 in each lane.
+    fn zero(simd: S) -> Self;
+    /// Adds a vector.
+    fn add(&mut self, simd: S, v: S::V);
+    /// Adds a·b.
+    fn add_product(&mut self, simd: S, a: S::V, b: S::V);
+    /// The lanes of two, as one sum.
+    fn total(self, other: Self, simd: S) -> Pair;
+    /// Each lane as a sum of its own.
+    fn lanes(self, simd: S) -> [Pair; LANES];
+}
+
+/// An f64 in each lane.
+#[derive(Clone, Copy)]
+pub struct Plain<V>(V);
+
+impl<S: Simd> Accumulator<S> for Plain<S::V> {
+    #[inline(always)]
+    fn zero(simd: S) -> Self {
+        Plain(simd.splat(0.0))
+    }
+    #[inline(always)]
+    fn add(&mut self, simd: S, v: S::V) {
+        self.0 = simd.add(self.0, v);
+    }
+    #[inline(always)]
+    fn add_product(&mut self, simd: S, a: S::V, b: S::V) {
+        self.0 = simd.mul_add(a, b, self.0);
+    }
+    #[inline(always)]
+    fn total(self, other: Self, simd: S) -> Pair {
+        let [a, b, c, d, e, f, g, h] = simd.lanes(simd.add(self.0, other.0));
+        Pair { hi: ((a + e) + (c + g)) + ((b + f) + (d + h)), lo: 0.0 }
+    }
+    #[inline(always)]
+    fn lanes(self, simd: S) -> [Pair; LANES] {
+        simd.lanes(self.0).map(|hi| Pair { hi, lo: 0.0 })
+    }
+}
+
+/// An unevaluated pair in each lane: what an addition or a product rounds off is
+/// kept (Knuth's two-sum; Ogita, Rump and Oishi's dot product).
+#[derive(Clone, Copy)]
+pub struct Compensated<V> {
+    hi: V,
+    lo: V,
+}
+
+impl<S: Simd> Accumulator<S> for Compensated<S::V> {
+    #[inline(always)]
+    fn zero(simd: S) -> Self {
+        Compensated { hi: simd.splat(0.0), lo: simd.splat(0.0) }
+    }
+    #[inline(always)]
+    fn add(&mut self, simd: S, v: S::V) {
+        let hi = simd.add(self.hi, v);
+        let seen = simd.sub(hi, self.hi);
+        let lost = simd.add(simd.sub(self.hi, simd.sub(hi, seen)), simd.sub(v, seen));
+        *self = Compensated { hi, lo: simd.add(self.lo, lost) };
+    }
+    #[inline(always)]
+    fn add_product(&mut self, simd: S, a: S::V, b: S::V) {
+        let product = simd.mul(a, b);
+        let lost = simd.mul_add(a, b, simd.sub(simd.splat(0.0), product));
+        Accumulator::<S>::add(self, simd, product);
+        self.lo = simd.add(self.lo, lost);
+    }
+    #[inline(always)]
+    fn total(self, other: Self, simd: S) -> Pair {
+        let mut sum = Pair::default();
+        let all = [Accumulator::<S>::lanes(self, simd), Accumulator::<S>::lanes(other, simd)];
+        all.iter().flatten().for_each(|lane| sum.merge(*lane));
+        sum
+    }
+    #[inline(always)]
+    fn lanes(self, simd: S) -> [Pair; LANES] {
+        let (hi, lo) = (simd.lanes(self.hi), simd.lanes(self.lo));
+        std::array::from_fn(|k| Pair { hi: hi[k], lo: lo[k] })
+    }
+}
+
+/// The two accumulators of D and Q.
+struct Both<A> {
+    d: A,
+    q: A,
+}
+
+impl<A> Both<A> {
+    /// Adds the terms of eight values, of which `count` count.
+    #[inline(always)]
+    fn add<S: Simd>(&mut self, simd: S, d: S::V, e: S::V)
+    where
+        A: Accumulator<S>,
+    {
+        self.d.add(simd, e);
+        self.q.add_product(simd, e, d);
+    }
+
+    #[inline(always)]
+    fn zero<S: Simd>(simd: S) -> Self
+    where
+        A: Accumulator<S>,
+    {
+        Both { d: A::zero(simd), q: A::zero(simd) }
+    }
+}
+
+/// Most channels in rows whose accumulators are at hand together.
+pub const MOST_ROWS: usize = 512;
+
+/// As many in a smaller stack frame, for those who have few.
+const FEW_ROWS: usize = 32;
+
+/// The sums of some channels in rows, over some pieces, into `totals`.
+struct RowSums<'a, T, const G: bool, const SHIFT: bool, const MOST: usize> {
+    rows: &'a Rows,
+    inputs: Inputs<'a, T>,
+    channels: Range<usize>,
+    pieces: Range<usize>,
+    shifts: &'a [f64],
+    totals: &'a mut [Sums],
+}
+
+impl<T: Element, const G: bool, const SHIFT: bool, const MOST: usize> Kernel
+    for RowSums<'_, T, G, SHIFT, MOST>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let mut sums = ArrayVec::<[Both<T::Sum<S>>; 2], MOST>::new();
+        for _ in self.channels.clone() {
+            sums.push([Both::zero(simd), Both::zero(simd)]);
+        }
+        let channel_stride = self.rows.channel_stride;
+        for piece in self.pieces {
+            let (first, len) = self.rows.piece(piece);
+            let mut place = first + self.channels.start * channel_stride;
+            for (k, [odd, even]) in sums.iter_mut().enumerate() {
+                let x = self.inputs.x(place..place + len);
+                let g = if G { self.inputs.g(place..place + len) } else { x };
+                let shift = simd.splat(if SHIFT { self.shifts[k] } else { 0.0 });
+                add_row::<S, T, G, SHIFT>(simd, x, g, shift, odd, even);
+                place += channel_stride;
+            }
+        }
+        for (total, [odd, even]) in self.totals.iter_mut().zip(&sums) {
+            *total = [odd.d.total(even.d, simd), odd.q.total(even.q, simd)];
+        }
+    }
+}
+
+#[inline(always)]
+fn add_row<S: Simd, T: Element, const G: bool, const SHIFT: bool>(
+    simd: S,
+    x: &[T],
+    g: &[T],
+    shift: S::V,
+    odd: &mut Both<T::Sum<S>>,
+    even: &mut Both<T::Sum<S>>,
+) {
+    let (x, x_rest) = x.as_chunks::<LANES>();
+    let (g, g_rest) = g.as_chunks::<LANES>();
+    let (x_twos, x_last) = x.as_chunks::<2>();
+    let (g_twos, g_last) = g.as_chunks::<2>();
+    for (x, g) in x_twos.iter().zip(g_twos) {
+        add_eight::<S, T, G, SHIFT>(simd, &x[0], &g[0], shift, odd);
+        add_eight::<S, T, G, SHIFT>(simd, &x[1], &g[1], shift, even);
+    }
+    for (x, g) in x_last.iter().zip(g_last) {
+        add_eight::<S, T, G, SHIFT>(simd, x, g, shift, odd);
+    }
+    if !x_rest.is_empty() {
+        let d = T::load_part(simd, x_rest);
+        let d = if SHIFT { simd.first(simd.sub(d, shift), x_rest.len()) } else { d };
+        let e = if G { T::load_part(simd, g_rest) } else { d };
+        even.add(simd, d, e);
+    }
+}
+
+#[inline(always)]
+fn add_eight<S: Simd, T: Element, const G: bool, const SHIFT: bool>(
+    simd: S,
+    x: &[T; LANES],
+    g: &[T; LANES],
+    shift: S::V,
+    sums: &mut Both<T::Sum<S>>,
+) {
+    let d = T::load(simd, x);
+    let d = if SHIFT { simd.sub(d, shift) } else { d };
+    let e = if G { T::load(simd, g) } else { d };
+    sums.add(simd, d, e);
+}
+
+/// Most channels in columns whose accumulators are at hand together: 16 KiB of
+/// them, half of an innermost cache.
+pub const MOST_COLUMNS: usize = 512;
+
+/// Positions for which a column's accumulators are fetched once.
+const ABREAST: usize = 4;
+
+/// The sums of some channels in columns, over some positions, into `totals`.
+struct ColumnSums<'a, T, const G: bool, const SHIFT: bool> {
+    columns: &'a Columns,
+    inputs: Inputs<'a, T>,
+    channels: Range<usize>,
+    positions: Range<usize>,
+    shifts: &'a [f64],
+    totals: &'a mut [Sums],
+}
+
+impl<T: Element, const G: bool, const SHIFT: bool> Kernel for ColumnSums<'_, T, G, SHIFT> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let mut sums = ArrayVec::<Both<T::Sum<S>>, { MOST_COLUMNS / LANES }>::new();
+        for _ in 0..self.channels.len().div_ceil(LANES) {
+            sums.push(Both::zero(simd));
+        }
+        let mut position = self.positions.start;
+        while position + ABREAST <= self.positions.end {
+            let place = |k| self.columns.row(&self.channels, position + k);
+            let x: [_; ABREAST] = std::array::from_fn(|k| self.inputs.x(place(k)));
+            let g = if G { std::array::from_fn(|k| self.inputs.g(place(k))) } else { x };
+            add_across::<S, T, G, SHIFT, ABREAST>(simd, x, g, self.shifts, &mut sums);
+            position += ABREAST;
+        }
+        while position < self.positions.end {
+            let place = self.columns.row(&self.channels, position);
+            let x = self.inputs.x(place.clone());
+            let g = if G { self.inputs.g(place) } else { x };
+            add_across::<S, T, G, SHIFT, 1>(simd, [x], [g], self.shifts, &mut sums);
+            position += 1;
+        }
+        for (totals, sums) in self.totals.chunks_mut(LANES).zip(&sums) {
+            let (d, q) = (sums.d.lanes(simd), sums.q.lanes(simd));
+            totals.iter_mut().zip(d.into_iter().zip(q)).for_each(|(total, (d, q))| *total = [d, q]);
+        }
+    }
+}
+
+/// Adds P positions of the same channels.
+#[inline(always)]
+fn add_across<S: Simd, T: Element, const G: bool, const SHIFT: bool, const P: usize>(
+    simd: S,
+    x: [&[T]; P],
+    g: [&[T]; P],
+    shifts: &[f64],
+    sums: &mut [Both<T::Sum<S>>],
+) {
+    let (shifts, shifts_rest) = shifts.as_chunks::<LANES>();
+    let whole = x[0].len() / LANES;
+    let (sums, last) = sums.split_at_mut(whole);
+    let x_eights: [&[[T; LANES]]; P] = x.map(|x| &x.as_chunks().0[..whole]);
+    let g_eights: [&[[T; LANES]]; P] = g.map(|g| &g.as_chunks().0[..whole]);
+    for k in 0..whole {
+        let shift = if SHIFT { simd.load_f64(&shifts[k]) } else { simd.splat(0.0) };
+        for p in 0..P {
+            add_eight::<S, T, G, SHIFT>(simd, &x_eights[p][k], &g_eights[p][k], shift, &mut sums[k]);
+        }
+    }
+    if let Some(last) = last.first_mut() {
+        for p in 0..P {
+            let d = T::load_part(simd, &x[p][whole * LANES..]);
+            let d = if SHIFT { simd.sub(d, simd.load_f64_part(shifts_rest)) } else { d };
+            let e = if G { T::load_part(simd, &g[p][whole * LANES..]) } else { d };
+            last.add(simd, d, e);
+        }
+    }
+}
+
+/// D and Q of some channels in rows, at most [`MOST_ROWS`], into `totals`.
+pub fn rows<T: Element, const G: bool>(
+    context: Context,
+    rows: &Rows,
+    inputs: Inputs<'_, T>,
+    channels: &Range<usize>,
+    shifts: Option<&[f64]>,
+    totals: &mut [Sums],
+) {
+    let (count, pieces) = (rows.stretches(), rows.pieces());
+    let sum = |stretch: Range<usize>, totals: &mut [Sums]| {
+        let pieces = stretch.start * pieces / count..stretch.end * pieces / count;
+        let channels = channels.clone();
+        let few = channels.len() <= FEW_ROWS;
+        // One kernel for each answer to: with shifts? few channels?
+        macro_rules! run {
+            ($shift:literal, $most:expr, $shifts:expr) => {
+                context.run(RowSums::<T, G, $shift, { $most }> {
+                    rows,
+                    inputs,
+                    channels,
+                    pieces,
+                    shifts: $shifts,
+                    totals,
+                })
+            };
+        }
+        match (shifts, few) {
+            (Some(shifts), true) => run!(true, FEW_ROWS, shifts),
+            (Some(shifts), false) => run!(true, MOST_ROWS, shifts),
+            (None, true) => run!(false, FEW_ROWS, &[]),
+            (None, false) => run!(false, MOST_ROWS, &[]),
+        }
+    };
+    join_stretches::<MOST_ROWS>(context.team, 0..count, totals, &sum);
+}
+
+/// D and Q of some channels in columns, at most [`MOST_COLUMNS`], into `totals`.
+pub fn columns<T: Element, const G: bool>(
+    context: Context,
+    columns: &Columns,
+    inputs: Inputs<'_, T>,
+    channels: &Range<usize>,
+    shifts: Option<&[f64]>,
+    totals: &mut [Sums],
+) {
+    let (count, all) = (columns.stretches(), columns.positions);
+    let sum = |stretch: Range<usize>, totals: &mut [Sums]| {
+        let positions = stretch.start * all / count..stretch.end * all / count;
+        let channels = channels.clone();
+        match shifts {
+            Some(shifts) => {
+                context.run(ColumnSums::<T, G, true> { columns, inputs, channels, positions, shifts, totals })
+            }
+            None => context.run(ColumnSums::<T, G, false> {
+                columns,
+                inputs,
+                channels,
+                positions,
+                shifts: &[],
+                totals,
+            }),
+        }
+    };
+    join_stretches::<MOST_COLUMNS>(context.team, 0..count, totals, &sum);
+}
+
+/// The sums over some stretches, 2^k of them, as a tree.
+fn join_stretches<const MOST: usize>(
+    team: Team,
+    stretches: Range<usize>,
+    totals: &mut [Sums],
+    sum: &(impl Fn(Range<usize>, &mut [Sums]) + Sync),
+) {
+    if stretches.len() <= 1 {
+        return sum(stretches, totals);
+    }
+    let middle = stretches.start + stretches.len() / 2;
+    let mut right: ArrayVec<Sums, MOST> = totals.iter().map(|_| Sums::default()).collect();
+    team.join(
+        || join_stretches::<MOST>(team, stretches.start..middle, totals, sum),
+        || join_stretches::<MOST>(team, middle..stretches.end, &mut right, sum),
+    );
+    for (total, right) in totals.iter_mut().zip(&right) {
+        total.iter_mut().zip(right).for_each(|(total, right)| total.merge(*right));
+    }
+}

@@ -1,0 +1,209 @@
+//! The same bits from every instruction set and every number of threads.
+
+use std::cell::Cell;
+
+use half::{bf16, f16};
+use ndarray::{Array1, ArrayD, IxDyn};
+use rayon::ThreadPoolBuilder;
+
+use super::*;
+use crate::admit::Origin;
+use crate::backward::{At, GradSums, backward_into};
+use crate::dtype::MixesWith;
+use crate::forward::{Affine, Statistics, forward_train_into, normalize_into};
+use crate::moments::{Moments, moments_into};
+
+thread_local! {
+    /// What [`Level::in_use`] answers to a test.
+    pub(super) static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+}
+
+/// Noise of deviation about 1 around `mean`, in shape and memory order.
+fn noise<T: Element>(shape: &[usize], channels_last: bool, mean: f64, seed: u64) -> ArrayD<T> {
+    let mut state = seed | 1;
+    let mut uniform = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    };
+    let array = ArrayD::from_shape_simple_fn(IxDyn(shape), || {
+        T::from_f64(mean + (uniform() + uniform() - 1.0) * 2.4)
+    });
+    if !channels_last {
+        return array;
+    }
+    let mut last: Vec<usize> = (0..shape.len()).filter(|&axis| axis != 1).collect();
+    last.push(1);
+    let mut back = vec![0; shape.len()];
+    last.iter().enumerate().for_each(|(to, &from)| back[from] = to);
+    array.permuted_axes(IxDyn(&last)).as_standard_layout().into_owned().permuted_axes(IxDyn(&back))
+}
+
+/// Every number that the passes of a layer give, as bits of f64.
+fn everything<T: MixesWith<P>, P: Element>(x: &ArrayD<T>, g: &ArrayD<T>) -> Vec<u64> {
+    let channels = x.shape()[1];
+    let ramp = |first: f64| Array1::from_shape_fn(channels, |c| P::from_f64(first + c as f64 / 8.0));
+    let (weight, bias) = (ramp(-1.0), ramp(0.5));
+    let affine = Affine { weight: Some(weight.view()), bias: Some(bias.view()) };
+    let like = || x.mapv(|_| T::default());
+    let (mut y, mut evaluated, mut grad_input, mut grad_input_of_evaluation) =
+        (like(), like(), like(), like());
+    let mut moments = vec![Moments::default(); channels];
+    let mut statistics = vec![Statistics::default(); channels];
+    let mut sums = [vec![GradSums::default(); channels], vec![GradSums::default(); channels]];
+    forward_train_into(x.view(), affine, 1e-5, y.view_mut(), &mut moments, &mut statistics).unwrap();
+    let mut alone = moments.clone();
+    moments_into(x.view(), &mut alone).unwrap();
+    assert_eq!(alone, moments, "measured alone or on the way to an output");
+    let [of_batch, of_running] = &mut sums;
+    for (origin, sums, grad_input) in [
+        (Origin::Batch, of_batch, &mut grad_input),
+        (Origin::Running, of_running, &mut grad_input_of_evaluation),
+    ] {
+        let (input, grad_output, weight) = (x.view(), g.view(), Some(weight.view()));
+        let at = At { input, grad_output, weight, statistics: &statistics, origin };
+        backward_into(&at, sums, Some(grad_input.view_mut())).unwrap();
+    }
+    normalize_into(x.view(), &statistics, affine, evaluated.view_mut()).unwrap();
+    assert_eq!(evaluated, y, "normalised by what was measured");
+    let arrays = [&y, &grad_input, &grad_input_of_evaluation].map(|array| array.iter().map(|v| v.to_f64()));
+    let of_moments = moments.iter().flat_map(|m| [m.mean.hi, m.mean.lo, m.m2]);
+    let of_sums = sums.iter().flatten().flat_map(|sums| [sums.grad_bias, sums.grad_weight]);
+    arrays.into_iter().flatten().chain(of_moments).chain(of_sums).map(f64::to_bits).collect()
+}
+
+fn same_everywhere<T: MixesWith<P>, P: Element>(shape: &[usize], channels_last: bool, mean: f64) {
+    let x = noise::<T>(shape, channels_last, mean, 7);
+    let g = noise::<T>(shape, channels_last, 0.125, 11);
+    let run = |level: Level, threads: usize| {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            FORCED.set(Some(level));
+            everything::<T, P>(&x, &g)
+        })
+    };
+    let expected = run(Level::available()[0], 1);
+    for level in Level::available() {
+        for threads in [1, 2, 3, 7] {
+            let got = run(level, threads);
+            let differ = got.iter().zip(&expected).position(|(a, b)| a != b);
+            let case = format!("{} {shape:?}, channels last: {channels_last}, mean {mean}", T::DTYPE);
+            assert_eq!(differ, None, "{case}: {} with {threads} threads and the portable one", level.name());
+        }
+    }
+}
+
+/// Small ones; rows of every length around eight; several pieces, stretches and
+/// groups; more channels than a group has; means that ask for the shift.
+#[test]
+fn every_instruction_set_and_number_of_threads_gives_the_same_bits() {
+    let shapes: [&[usize]; 12] = [
+        &[4, 20],
+        &[10, 7],
+        &[3, 5, 1],
+        &[2, 3, 7],
+        &[3, 2, 4, 2],
+        &[5, 4, 3, 3],
+        &[6, 3, 15],
+        &[2, 5, 17],
+        &[3, 70, 7, 7],
+        &[40, 3, 33, 29],
+        &[2, 2, 41_000],
+        &[40, 1100, 3],
+    ];
+    for shape in shapes {
+        for channels_last in [false, true] {
+            for mean in [0.5, 1000.0] {
+                same_everywhere::<f32, f32>(shape, channels_last, mean);
+                same_everywhere::<f64, f64>(shape, channels_last, mean);
+                same_everywhere::<bf16, f32>(shape, channels_last, mean);
+                same_everywhere::<f16, f32>(shape, channels_last, mean);
+            }
+        }
+    }
+}
+
+/// Above [`STREAM_BYTES`] the outputs take another way, from any alignment.
+#[test]
+fn streamed_outputs_are_the_same() {
+    let elements = STREAM_BYTES / 4 + 4096;
+    for shape in [
+        [1, 3, elements / 3 + 1],
+        [elements / 640, 10, 64],
+        [elements / 1212, 1, 1212],
+        [2, elements / 64, 32],
+    ] {
+        for channels_last in [false, true] {
+            let x = noise::<f32>(&shape, channels_last, 0.5, 3);
+            let mut outputs = Vec::new();
+            for level in Level::available() {
+                FORCED.set(Some(level));
+                let mut y = x.mapv(|_| f32::NAN);
+                let statistics = vec![Statistics::from_running(0.25, 2.0, 1e-5); shape[1]];
+                let affine = Affine::<f32> { weight: None, bias: None };
+                normalize_into(x.view(), &statistics, affine, y.view_mut()).unwrap();
+                outputs.push(y);
+            }
+            let factor = 1.0 / (2.0f64 + 1e-5).sqrt();
+            let plain = x.mapv(|x| ((f64::from(x) - 0.25) * factor) as f32);
+            for (y, level) in outputs.iter().zip(Level::available()) {
+                assert!(*y == plain, "{shape:?}, channels last: {channels_last}, {}", level.name());
+            }
+        }
+    }
+}
+
+/// Every bit pattern of the 16-bit dtypes comes through every set as through scalars.
+#[test]
+fn sixteen_bit_conversions_are_those_of_the_scalars() {
+    struct There<'a, T>(&'a [T; simd::LANES], &'a mut [f64; simd::LANES]);
+    impl<T: Element> Kernel for There<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            *self.1 = simd.lanes(T::load(simd, self.0));
+        }
+    }
+    struct Back<'a, T>(&'a [f64; simd::LANES], &'a mut [T; simd::LANES]);
+    impl<T: Element> Kernel for Back<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            T::store(simd, simd.load_f64(self.0), self.1);
+        }
+    }
+    fn check<T: Element>(from_bits: impl Fn(u16) -> T) {
+        for level in Level::available() {
+            let context = Context { level, ..Context::for_elements::<T>(0) };
+            for bits in (0..=u16::MAX).step_by(simd::LANES) {
+                let values: [T; simd::LANES] = std::array::from_fn(|k| from_bits(bits + k as u16));
+                let mut wide = [0.0; simd::LANES];
+                context.run(There(&values, &mut wide));
+                let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+                assert!(
+                    wide.iter().zip(&values).all(|(&w, v)| same(w, v.to_f64())),
+                    "{} {bits:#x}",
+                    level.name()
+                );
+                // The value, midpoints to the next one, and what is next to those in f64.
+                for moved in [
+                    wide,
+                    wide.map(f64::next_up),
+                    wide.map(f64::next_down),
+                    wide.map(|w| w * (1.0 + 2f64.powi(-9))),
+                    wide.map(|w| (w * (1.0 + 2f64.powi(-9))).next_up()),
+                    wide.map(|w| w * (1.0 + 2f64.powi(-12))),
+                    wide.map(|w| (w * (1.0 + 2f64.powi(-12))).next_down()),
+                ] {
+                    let mut narrow = [T::default(); simd::LANES];
+                    context.run(Back(&moved, &mut narrow));
+                    let right = |(n, &m): (&T, &f64)| same(n.to_f64(), T::from_f64(m).to_f64());
+                    assert!(narrow.iter().zip(&moved).all(right), "{} {} {moved:?}", T::DTYPE, level.name());
+                }
+            }
+        }
+    }
+    check(f16::from_bits);
+    check(bf16::from_bits);
+}

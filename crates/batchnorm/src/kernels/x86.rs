@@ -1,0 +1,443 @@
+//! AVX-512, and AVX2 with FMA and F16C: the [`Simd`] of x86-64.
+//!
+//! # Why the `unsafe` is sound
+//! - An intrinsic asks for a processor that has its instruction set. The tokens'
+//!   only constructors look for every set that their intrinsics need.
+//! - Loads and stores through pointers take them from array references, which are
+//!   valid for eight values, or from slices, under a mask no longer than they are.
+//!   The forms used need no alignment, but for the streaming ones, whose callers
+//!   promise 16 bytes.
+
+use std::arch::x86_64::*;
+
+use half::{bf16, f16};
+
+use super::simd::{Kernel, LANES, Simd};
+
+/// Proof of AVX-512 F, VL, DQ and BW, and of what [`Avx2`] proves.
+#[derive(Clone, Copy)]
+pub struct Avx512(Avx2);
+
+/// Proof of AVX2, FMA and F16C.
+#[derive(Clone, Copy)]
+pub struct Avx2(());
+
+impl Avx512 {
+    /// Where the processor has it.
+    pub fn detect() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512bw");
+        Avx2::detect().filter(|_| found).map(Avx512)
+    }
+}
+
+impl Avx2 {
+    /// Where the processor has it.
+    pub fn detect() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        found.then_some(Avx2(()))
+    }
+}
+
+/// The nearest bf16 of eight f32, ties to even; of NaN, a quiet one.
+#[inline(always)]
+fn to_bf16(bits: __m256i) -> __m128i {
+    // SAFETY: both tokens prove AVX2, and only their methods call this.
+    unsafe {
+        let odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+        let up = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+        let rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, up), 16);
+        let quiet = _mm256_or_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(0x40));
+        let value = _mm256_castsi256_ps(bits);
+        let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(value, value));
+        let halves = _mm256_blendv_epi8(rounded, quiet, nan);
+        _mm_packus_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
+    }
+}
+
+/// The nearest f16 of eight f32, ties to even.
+#[inline(always)]
+fn to_f16(bits: __m256i) -> __m128i {
+    // SAFETY: as in `to_bf16`, with F16C.
+    unsafe { _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_castsi256_ps(bits)) }
+}
+
+/// Stores past the caches. Sixteen bytes at a time: more at once would ask for an
+/// alignment that rows of channels rarely have.
+#[inline(always)]
+fn stream_halves<H>(v: __m128i, to: &mut [H; LANES]) {
+    const { assert!(size_of::<[H; LANES]>() == 16) };
+    let to: *mut __m128i = to.as_mut_ptr().cast();
+    debug_assert!(to.is_aligned());
+    // SAFETY: sixteen bytes, aligned as the callers of the methods promise.
+    unsafe { _mm_stream_si128(to, v) }
+}
+
+/// As [`stream_halves`].
+#[inline(always)]
+fn stream_f32(v: __m256, to: &mut [f32; LANES]) {
+    let to = to.as_mut_ptr();
+    debug_assert!(to.cast::<__m128>().is_aligned());
+    // SAFETY: twice sixteen bytes, aligned as the callers of the methods promise.
+    unsafe {
+        _mm_stream_ps(to, _mm256_castps256_ps128(v));
+        _mm_stream_ps(to.add(4), _mm256_extractf128_ps::<1>(v));
+    }
+}
+
+/// As [`stream_halves`].
+#[inline(always)]
+fn stream_f64(v: [__m256d; 2], to: &mut [f64; LANES]) {
+    let to = to.as_mut_ptr();
+    debug_assert!(to.cast::<__m128d>().is_aligned());
+    // SAFETY: four times sixteen bytes, aligned as the callers of the methods promise.
+    unsafe {
+        _mm_stream_pd(to, _mm256_castpd256_pd128(v[0]));
+        _mm_stream_pd(to.add(2), _mm256_extractf128_pd::<1>(v[0]));
+        _mm_stream_pd(to.add(4), _mm256_castpd256_pd128(v[1]));
+        _mm_stream_pd(to.add(6), _mm256_extractf128_pd::<1>(v[1]));
+    }
+}
+
+#[inline(always)]
+fn from_bf16(halves: __m128i) -> __m256 {
+    // SAFETY: as in `to_bf16`.
+    unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves))) }
+}
+
+impl Simd for Avx512 {
+    type V = __m512d;
+
+    fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,f16c")]
+        fn compiled<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: the token is the proof of these features.
+        unsafe { compiled(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f64) -> __m512d {
+        // SAFETY: the token proves AVX-512F; so in all methods below that say nothing else.
+        unsafe { _mm512_set1_pd(value) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512d, b: __m512d) -> __m512d {
+        unsafe { _mm512_add_pd(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512d, b: __m512d) -> __m512d {
+        unsafe { _mm512_sub_pd(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512d, b: __m512d) -> __m512d {
+        unsafe { _mm512_mul_pd(a, b) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m512d, b: __m512d, c: __m512d) -> __m512d {
+        unsafe { _mm512_fmadd_pd(a, b, c) }
+    }
+    #[inline(always)]
+    fn first(self, v: __m512d, count: usize) -> __m512d {
+        unsafe { _mm512_maskz_mov_pd(mask(count), v) }
+    }
+    #[inline(always)]
+    fn load_f64(self, from: &[f64; LANES]) -> __m512d {
+        // SAFETY: a reference to eight f64.
+        unsafe { _mm512_loadu_pd(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn load_f32(self, from: &[f32; LANES]) -> __m512d {
+        // SAFETY: a reference to eight f32.
+        unsafe { _mm512_cvtps_pd(_mm256_loadu_ps(from.as_ptr())) }
+    }
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; LANES]) -> __m512d {
+        // SAFETY: a reference to eight f16, which are u16 (repr(transparent)).
+        unsafe { _mm512_cvtps_pd(_mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast()))) }
+    }
+    #[inline(always)]
+    fn load_bf16(self, from: &[bf16; LANES]) -> __m512d {
+        // SAFETY: a reference to eight bf16, which are u16 (repr(transparent)).
+        unsafe { _mm512_cvtps_pd(from_bf16(_mm_loadu_si128(from.as_ptr().cast()))) }
+    }
+    #[inline(always)]
+    fn store_f64(self, v: __m512d, to: &mut [f64; LANES]) {
+        // SAFETY: a reference to eight f64.
+        unsafe { _mm512_storeu_pd(to.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    fn store_f32(self, v: __m512d, to: &mut [f32; LANES]) {
+        // SAFETY: a reference to eight f32.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), _mm512_cvtpd_ps(v)) }
+    }
+    #[inline(always)]
+    fn store_f16(self, v: __m512d, to: &mut [f16; LANES]) {
+        // SAFETY: a reference to eight f16, which are u16.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), to_f16(self.to_odd(v))) }
+    }
+    #[inline(always)]
+    fn store_bf16(self, v: __m512d, to: &mut [bf16; LANES]) {
+        // SAFETY: a reference to eight bf16, which are u16.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), to_bf16(self.to_odd(v))) }
+    }
+    #[inline(always)]
+    fn stream_f64(self, v: __m512d, to: &mut [f64; LANES]) {
+        // SAFETY: the token proves AVX-512F.
+        unsafe {
+            let (low, high) = (_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd::<1>(v));
+            stream_f64([low, high], to);
+        }
+    }
+    #[inline(always)]
+    fn stream_f32(self, v: __m512d, to: &mut [f32; LANES]) {
+        // SAFETY: the token proves AVX-512F.
+        stream_f32(unsafe { _mm512_cvtpd_ps(v) }, to);
+    }
+    #[inline(always)]
+    fn stream_f16(self, v: __m512d, to: &mut [f16; LANES]) {
+        stream_halves(to_f16(self.to_odd(v)), to);
+    }
+    #[inline(always)]
+    fn stream_bf16(self, v: __m512d, to: &mut [bf16; LANES]) {
+        stream_halves(to_bf16(self.to_odd(v)), to);
+    }
+    #[inline(always)]
+    fn fence(self) {
+        // SAFETY: every x86-64 has it.
+        unsafe { _mm_sfence() }
+    }
+    #[inline(always)]
+    fn load_f32_part(self, from: &[f32]) -> __m512d {
+        // SAFETY: masked lanes are not read, and the others lie in the slice.
+        unsafe { _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask(from.len()), from.as_ptr())) }
+    }
+    #[inline(always)]
+    fn load_f64_part(self, from: &[f64]) -> __m512d {
+        // SAFETY: masked lanes are not read, and the others lie in the slice.
+        unsafe { _mm512_maskz_loadu_pd(mask(from.len()), from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store_f32_part(self, v: __m512d, to: &mut [f32]) {
+        // SAFETY: masked lanes are not written, and the others lie in the slice.
+        unsafe { _mm256_mask_storeu_ps(to.as_mut_ptr(), mask(to.len()), _mm512_cvtpd_ps(v)) }
+    }
+    #[inline(always)]
+    fn store_f64_part(self, v: __m512d, to: &mut [f64]) {
+        // SAFETY: masked lanes are not written, and the others lie in the slice.
+        unsafe { _mm512_mask_storeu_pd(to.as_mut_ptr(), mask(to.len()), v) }
+    }
+}
+
+/// The first `count` of eight lanes.
+#[inline(always)]
+fn mask(count: usize) -> __mmask8 {
+    if count >= LANES { 0xff } else { (1 << count) - 1 }
+}
+
+impl Avx512 {
+    /// [`crate::dtype::round_to_odd`] of each lane, as bits.
+    #[inline(always)]
+    fn to_odd(self, v: __m512d) -> __m256i {
+        // SAFETY: the token proves AVX-512 F, VL and DQ.
+        unsafe {
+            let nearest = _mm512_cvtpd_ps(v);
+            let back = _mm512_cvtps_pd(nearest);
+            let inexact = _mm512_cmp_pd_mask::<_CMP_NEQ_OQ>(back, v);
+            let away = _mm512_cmp_pd_mask::<_CMP_GT_OQ>(_mm512_abs_pd(back), _mm512_abs_pd(v));
+            let (bits, one) = (_mm256_castps_si256(nearest), _mm256_set1_epi32(1));
+            let toward_zero = _mm256_mask_sub_epi32(bits, away, bits, one);
+            _mm256_mask_or_epi32(toward_zero, inexact, toward_zero, one)
+        }
+    }
+}
+
+impl Simd for Avx2 {
+    /// Lanes 0 to 3, and 4 to 7.
+    type V = [__m256d; 2];
+
+    fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn compiled<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: the token is the proof of these features.
+        unsafe { compiled(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f64) -> Self::V {
+        // SAFETY: the token proves AVX2, FMA and F16C; so in all methods below that say nothing else.
+        unsafe { [_mm256_set1_pd(value); 2] }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe { [_mm256_add_pd(a[0], b[0]), _mm256_add_pd(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe { [_mm256_sub_pd(a[0], b[0]), _mm256_sub_pd(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe { [_mm256_mul_pd(a[0], b[0]), _mm256_mul_pd(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        unsafe { [_mm256_fmadd_pd(a[0], b[0], c[0]), _mm256_fmadd_pd(a[1], b[1], c[1])] }
+    }
+    #[inline(always)]
+    fn first(self, v: Self::V, count: usize) -> Self::V {
+        // SAFETY: `window` gives a reference to eight.
+        unsafe {
+            let keep = window(count).as_ptr();
+            let low = _mm256_castsi256_pd(_mm256_cvtepi32_epi64(_mm_loadu_si128(keep.cast())));
+            let high = _mm256_castsi256_pd(_mm256_cvtepi32_epi64(_mm_loadu_si128(keep.add(4).cast())));
+            [_mm256_and_pd(v[0], low), _mm256_and_pd(v[1], high)]
+        }
+    }
+    #[inline(always)]
+    fn load_f64(self, from: &[f64; LANES]) -> Self::V {
+        // SAFETY: a reference to eight f64.
+        unsafe { [_mm256_loadu_pd(from.as_ptr()), _mm256_loadu_pd(from.as_ptr().add(4))] }
+    }
+    #[inline(always)]
+    fn load_f32(self, from: &[f32; LANES]) -> Self::V {
+        // SAFETY: a reference to eight f32.
+        unsafe {
+            let (low, high) = (_mm_loadu_ps(from.as_ptr()), _mm_loadu_ps(from.as_ptr().add(4)));
+            [_mm256_cvtps_pd(low), _mm256_cvtps_pd(high)]
+        }
+    }
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; LANES]) -> Self::V {
+        // SAFETY: a reference to eight f16, which are u16 (repr(transparent)).
+        unsafe { widened(_mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast()))) }
+    }
+    #[inline(always)]
+    fn load_bf16(self, from: &[bf16; LANES]) -> Self::V {
+        // SAFETY: a reference to eight bf16, which are u16 (repr(transparent)).
+        unsafe { widened(from_bf16(_mm_loadu_si128(from.as_ptr().cast()))) }
+    }
+    #[inline(always)]
+    fn store_f64(self, v: Self::V, to: &mut [f64; LANES]) {
+        // SAFETY: a reference to eight f64.
+        unsafe {
+            _mm256_storeu_pd(to.as_mut_ptr(), v[0]);
+            _mm256_storeu_pd(to.as_mut_ptr().add(4), v[1]);
+        }
+    }
+    #[inline(always)]
+    fn store_f32(self, v: Self::V, to: &mut [f32; LANES]) {
+        // SAFETY: a reference to eight f32.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), narrowed(v)) }
+    }
+    #[inline(always)]
+    fn store_f16(self, v: Self::V, to: &mut [f16; LANES]) {
+        // SAFETY: a reference to eight f16, which are u16.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), to_f16(self.to_odd(v))) }
+    }
+    #[inline(always)]
+    fn store_bf16(self, v: Self::V, to: &mut [bf16; LANES]) {
+        // SAFETY: a reference to eight bf16, which are u16.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), to_bf16(self.to_odd(v))) }
+    }
+    #[inline(always)]
+    fn stream_f64(self, v: Self::V, to: &mut [f64; LANES]) {
+        stream_f64(v, to);
+    }
+    #[inline(always)]
+    fn stream_f32(self, v: Self::V, to: &mut [f32; LANES]) {
+        stream_f32(narrowed(v), to);
+    }
+    #[inline(always)]
+    fn stream_f16(self, v: Self::V, to: &mut [f16; LANES]) {
+        stream_halves(to_f16(self.to_odd(v)), to);
+    }
+    #[inline(always)]
+    fn stream_bf16(self, v: Self::V, to: &mut [bf16; LANES]) {
+        stream_halves(to_bf16(self.to_odd(v)), to);
+    }
+    #[inline(always)]
+    fn fence(self) {
+        // SAFETY: every x86-64 has it.
+        unsafe { _mm_sfence() }
+    }
+    #[inline(always)]
+    fn load_f32_part(self, from: &[f32]) -> Self::V {
+        // SAFETY: masked lanes are not read, and the others lie in the slice.
+        unsafe {
+            let keep = _mm256_loadu_si256(window(from.len()).as_ptr().cast());
+            widened(_mm256_maskload_ps(from.as_ptr(), keep))
+        }
+    }
+    #[inline(always)]
+    fn store_f32_part(self, v: Self::V, to: &mut [f32]) {
+        // SAFETY: masked lanes are not written, and the others lie in the slice.
+        unsafe {
+            let keep = _mm256_loadu_si256(window(to.len()).as_ptr().cast());
+            _mm256_maskstore_ps(to.as_mut_ptr(), keep, narrowed(v));
+        }
+    }
+}
+
+/// The first `count` of eight lanes, as the masks of AVX2: all bits, or none.
+#[inline(always)]
+fn window(count: usize) -> &'static [i32; LANES] {
+    static EDGE: [i32; 2 * LANES] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    EDGE[LANES - count.min(LANES)..].first_chunk().expect("sixteen values from at most the eighth")
+}
+
+/// Eight f32 as f64.
+#[inline(always)]
+fn widened(v: __m256) -> [__m256d; 2] {
+    // SAFETY: only methods of `Avx2` call this.
+    unsafe { [_mm256_cvtps_pd(_mm256_castps256_ps128(v)), _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(v))] }
+}
+
+/// Eight f64 as f32, rounded.
+#[inline(always)]
+fn narrowed(v: [__m256d; 2]) -> __m256 {
+    // SAFETY: only methods of `Avx2` call this.
+    unsafe { _mm256_set_m128(_mm256_cvtpd_ps(v[1]), _mm256_cvtpd_ps(v[0])) }
+}
+
+impl Avx2 {
+    /// [`crate::dtype::round_to_odd`] of each lane, as bits.
+    #[inline(always)]
+    fn to_odd(self, v: [__m256d; 2]) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let nearest = narrowed(v);
+            let back = widened(nearest);
+            let sign = _mm256_set1_pd(-0.0);
+            let inexact = masks(
+                _mm256_cmp_pd::<_CMP_NEQ_OQ>(back[0], v[0]),
+                _mm256_cmp_pd::<_CMP_NEQ_OQ>(back[1], v[1]),
+            );
+            let away = masks(
+                _mm256_cmp_pd::<_CMP_GT_OQ>(_mm256_andnot_pd(sign, back[0]), _mm256_andnot_pd(sign, v[0])),
+                _mm256_cmp_pd::<_CMP_GT_OQ>(_mm256_andnot_pd(sign, back[1]), _mm256_andnot_pd(sign, v[1])),
+            );
+            // A mask is −1 as an integer.
+            let toward_zero = _mm256_add_epi32(_mm256_castps_si256(nearest), away);
+            _mm256_or_si256(toward_zero, _mm256_and_si256(inexact, _mm256_set1_epi32(1)))
+        }
+    }
+}
+
+/// Eight masks of 64 bits as eight of 32.
+#[inline(always)]
+fn masks(low: __m256d, high: __m256d) -> __m256i {
+    // SAFETY: only methods of `Avx2` call this.
+    unsafe {
+        // The lower halves of lanes 0 1 4 5 | 2 3 6 7.
+        let mixed = _mm256_shuffle_ps::<0b10_00_10_00>(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
+        _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(mixed))
+    }
+}
