@@ -9,6 +9,8 @@
 pub mod axes;
 pub mod buffer;
 pub mod ours;
+pub mod protocol;
+pub mod session;
 pub mod value;
 pub mod workload;
 
