@@ -5,14 +5,17 @@
 //! result is compared with plain f64 loops ([`Expected`]). Then they take turns
 //! ([`paired`]), so that a machine whose speed drifts slows all of them alike; the ratios
 //! of the rounds give a median and its confidence interval ([`statistics`]). A [`run()`]
-//! over the layers of [`networks`] makes a [`Record`], which `bn-perf` prints.
+//! over the layers of [`networks`] makes a [`Record`], which `bn-perf` prints. The [`gate`]
+//! compares two revisions of our engine alone.
 //!
 //! Our bias: we wrote one of the two engines. So the other gets what it is best
 //! at: its `_out` forms, no autograd, and memory that is already mapped; and both read
 //! the same bytes, at the alignment that its allocator gives.
 
+pub mod binomial;
 pub mod contestants;
 mod expected;
+pub mod gate;
 pub mod machine;
 pub mod networks;
 pub mod paired;

@@ -1,7 +1,7 @@
 //! On what: the machine, as it belongs beside every number.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fs, thread};
 
 use schemars::JsonSchema;
@@ -84,6 +84,11 @@ pub fn keep_memory() {
         libc::mallopt(libc::M_MMAP_MAX, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
     }
+}
+
+/// Seconds since 1970; 0 where the clock stands before.
+pub fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// How many threads the machine offers.

@@ -1,13 +1,11 @@
 //! A whole run: networks, dtypes, layouts, threads and operations, row by row.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Context, Result};
 use half::{bf16, f16};
 
 use crate::axes::{DType, Layout, Op};
 use crate::contestants::Who;
-use crate::machine::Machine;
+use crate::machine::{Machine, unix_time};
 use crate::networks::{Layer, Network, shape_name};
 use crate::paired::{Plan, Rounds};
 use crate::record::{Record, Row, Samples, Subject};
@@ -54,8 +52,7 @@ impl Settings {
 /// # Errors
 /// A wrong result of ours, or what a contestant refuses.
 pub fn run(settings: &Settings, machine: Machine, mut progress: impl FnMut(&Row)) -> Result<Record> {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    let unix_time = since_1970.context("the clock stands before 1970")?.as_secs();
+    let unix_time = unix_time();
     let threads: Vec<Threads> =
         settings.threads.iter().map(|&count| Threads::new(count)).collect::<Result<_>>()?;
     let mut rows = Vec::with_capacity(settings.rows());

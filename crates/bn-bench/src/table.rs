@@ -8,10 +8,10 @@ use crate::networks::shape_name;
 use crate::record::{Record, Row};
 
 /// No table is wider.
-const WIDTH: u16 = 100;
+pub(crate) const WIDTH: u16 = 100;
 
 /// Lines above, below and under the head; none between rows.
-const LINES: TableStyle = {
+pub(crate) const LINES: TableStyle = {
     let line = LineStyle::none().fill('─').junction('─');
     TableStyle::new().top_border(line).header_separator(line).bottom_border(line)
 };
@@ -76,7 +76,7 @@ fn cells(row: &Row) -> Vec<String> {
 }
 
 /// Three digits in the unit that fits.
-fn time(seconds: f64) -> String {
+pub(crate) fn time(seconds: f64) -> String {
     let (value, unit) = match seconds {
         s if s >= 1.0 => (s, "s"),
         s if s >= 1e-3 => (s * 1e3, "ms"),

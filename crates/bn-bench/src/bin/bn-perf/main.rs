@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `bn-perf` | measures the layers of a network, as a table or as a [`bn_bench::Record`] in JSON |
 //! | `bn-perf schema` | the JSON Schema of that record |
+//! | `bn-perf gate --base REV` | whether the checkout is slower than a commit |
 //!
 //! Exit status: 0 when everything was measured, 2 when the question was wrong or a
-//! result of ours was.
+//! result of ours was. The gate's verdict besides: 1 slower, 3 none.
 
+mod gate;
 mod measure;
 mod sample;
 
@@ -30,6 +32,12 @@ struct Cli {
 enum Command {
     /// Prints the JSON Schema of what --format json prints.
     Schema,
+    /// Builds a base and the checkout, and says whether the checkout is slower.
+    #[command(long_about = gate::ABOUT)]
+    Gate(gate::Arguments),
+    /// How often the gate is wrong; scripts/gate-power runs it.
+    #[command(hide = true)]
+    GatePower(gate::PowerArguments),
     /// Measures one row and prints its raw samples.
     #[command(hide = true)]
     Sample(sample::Arguments),
@@ -38,13 +46,16 @@ enum Command {
 fn main() -> ExitCode {
     let Cli { command, measure } = Cli::parse();
     bn_bench::machine::keep_memory();
+    let success = |()| ExitCode::SUCCESS;
     let outcome = match command {
-        None => measure::run(&measure),
-        Some(Command::Schema) => schema(),
-        Some(Command::Sample(arguments)) => sample::run(&arguments),
+        None => measure::run(&measure).map(success),
+        Some(Command::Schema) => schema().map(success),
+        Some(Command::Gate(arguments)) => gate::run(&arguments),
+        Some(Command::GatePower(arguments)) => gate::power(&arguments).map(success),
+        Some(Command::Sample(arguments)) => sample::run(&arguments).map(success),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             anstream::eprintln!("error: {error:#}");
             ExitCode::from(2)

@@ -64,8 +64,9 @@ impl PlanArguments {
     }
 }
 
+/// For whom.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Format {
+pub enum Format {
     /// Tables for people.
     Table,
     /// A record, by the schema that `bn-perf schema` prints.
@@ -155,7 +156,7 @@ fn distinct<T: Clone + PartialEq>(values: &[T]) -> Vec<T> {
 }
 
 /// A bar for so many rows on standard error, where that is a terminal; nothing elsewhere.
-fn bar(rows: usize) -> ProgressBar {
+pub fn bar(rows: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} rows, {eta} to go")
         .unwrap_or(ProgressStyle::default_bar());
     let bar = ProgressBar::new(rows as u64).with_style(style);
