@@ -92,8 +92,7 @@ pub fn read(path: &Path) -> Result<Vec<Line>, HistoryError> {
 /// [`HistoryError`]; then the file is as it was.
 pub fn append(path: &Path, line: &Line) -> Result<(), HistoryError> {
     let refused = |source| file(path, source);
-    let mut history =
-        OpenOptions::new().read(true).append(true).create(true).open(path).map_err(refused)?;
+    let mut history = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(refused)?;
     // Closing the file gives the lock back.
     history.lock().map_err(refused)?;
     let mut before = Vec::new();

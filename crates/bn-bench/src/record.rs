@@ -100,7 +100,8 @@ pub struct Row {
     /// Where libtorch's own result is further from the truth than a right engine can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub libtorch_outside: Option<String>,
-    /// What was measured.
+    /// What was measured; left out of a history.
+    #[serde(default, skip_serializing_if = "Samples::is_empty")]
     pub samples: Samples,
 }
 
@@ -152,6 +153,13 @@ impl Subject {
     /// What the operation must move at the least, in bytes.
     pub fn bytes(&self) -> u64 {
         (self.op.streams() * self.shape.iter().product::<usize>() * self.dtype.bytes()) as u64
+    }
+}
+
+impl Samples {
+    /// Whether they were left out.
+    pub fn is_empty(&self) -> bool {
+        *self == Samples::default()
     }
 }
 

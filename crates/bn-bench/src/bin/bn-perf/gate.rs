@@ -13,6 +13,7 @@ use bn_bench::gate::sides::{self, Sides};
 use bn_bench::gate::{
     FLOOR, PAIRS, Report, Verdict, compare, confidence, instructions, runnable, table, verdict,
 };
+use bn_bench::history::{self, GATE_VERSION, Line};
 use bn_bench::machine::{self, Machine, unix_time};
 use bn_bench::whole_file::WholeFile;
 use clap::{Args, ValueEnum};
@@ -48,6 +49,9 @@ pub struct Arguments {
     /// Where to write it, instead of standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// A history to add the report to, as a line of JSON.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
 }
 
 /// A measurement of the gate.
@@ -71,6 +75,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (entries, left_out) = runnable(catalogue(), machine::threads());
     let rule = Rule::new(arguments.floor / 100.0, arguments.pairs, entries.len())?;
     let file = arguments.output.as_deref().map(WholeFile::create).transpose()?;
+    if let Some(history) = arguments.history.as_deref().filter(|history| history.exists()) {
+        history::read(history)?;
+    }
     let unix_time = unix_time();
     let sides = sides::build(&arguments.base, |what| anstream::eprintln!("bn-perf gate: {what}"))?;
     let wants = |part| arguments.only.is_none_or(|only| only == part);
@@ -88,7 +95,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let rule = timed.then_some(rule);
     let verdict = verdict(&rows, rule.as_ref(), instructions.as_deref());
     let report = Report {
-        gate_version: 1,
+        gate_version: GATE_VERSION,
         unix_time,
         machine,
         base: sides.base_revision,
@@ -107,6 +114,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     match file {
         Some(file) => file.finish(&text)?,
         None => print!("{text}"),
+    }
+    if let Some(history) = &arguments.history {
+        history::append(history, &Line::Gate(Box::new(report)))?;
     }
     Ok(match verdict {
         Verdict::Pass => ExitCode::SUCCESS,

@@ -5,12 +5,14 @@
 //! | `bn-perf` | measures the layers of a network, as a table or as a [`bn_bench::Record`] in JSON |
 //! | `bn-perf schema` | the JSON Schema of that record |
 //! | `bn-perf gate --base REV` | whether the checkout is slower than a commit |
+//! | `bn-perf report --history FILE` | a page of what was measured so far |
 //!
 //! Exit status: 0 when everything was measured, 2 when the question was wrong or a
 //! result of ours was. The gate's verdict besides: 1 slower, 3 none.
 
 mod gate;
 mod measure;
+mod report;
 mod sample;
 
 use std::process::ExitCode;
@@ -38,6 +40,8 @@ enum Command {
     /// How often the gate is wrong; scripts/gate-power runs it.
     #[command(hide = true)]
     GatePower(gate::PowerArguments),
+    /// Makes a page of histories and records: one file, with its pictures in it.
+    Report(report::Arguments),
     /// Measures one row and prints its raw samples.
     #[command(hide = true)]
     Sample(sample::Arguments),
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Some(Command::Schema) => schema().map(success),
         Some(Command::Gate(arguments)) => gate::run(&arguments),
         Some(Command::GatePower(arguments)) => gate::power(&arguments).map(success),
+        Some(Command::Report(arguments)) => report::run(&arguments).map(success),
         Some(Command::Sample(arguments)) => sample::run(&arguments).map(success),
     };
     match outcome {

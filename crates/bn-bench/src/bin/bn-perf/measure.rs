@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use bn_bench::axes::{Cache, DType, Layout, Op};
+use bn_bench::history::{self, Line};
 use bn_bench::machine::Machine;
 use bn_bench::networks::Network;
 use bn_bench::paired::Plan;
@@ -44,6 +45,9 @@ pub struct Arguments {
     /// Where to write it, instead of standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// A history to add the run to: a line of JSON, without the raw samples.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
 }
 
 /// How long to measure, and in which state of the caches.
@@ -108,6 +112,10 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let settings = arguments.settings();
     let file = arguments.output.as_deref().map(WholeFile::create).transpose()?;
+    // A history that cannot be added to is known before minutes are spent on it.
+    if let Some(history) = arguments.history.as_deref().filter(|history| history.exists()) {
+        history::read(history)?;
+    }
     let machine = Machine::look();
     if let Some(warning) = machine.warning() {
         anstream::eprintln!("WARNING: {warning}");
@@ -125,6 +133,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     match file {
         Some(file) => file.finish(&text)?,
         None => print!("{text}"),
+    }
+    if let Some(history) = &arguments.history {
+        history::append(history, &Line::of_run(&record))?;
     }
     Ok(())
 }
