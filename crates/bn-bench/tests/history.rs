@@ -150,6 +150,7 @@ fn the_page_has_its_parts_and_is_well_formed() {
         "backward-train/f32/contiguous/2",
         "+5.0 %",
         "4567def-dirty",
+        "class=\"swatch series-1\"",
     ] {
         assert!(page.contains(part), "{part}");
     }

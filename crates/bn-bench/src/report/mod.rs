@@ -118,7 +118,7 @@ fn figure(chart: &Chart) -> Markup {
             (PreEscaped(draw(chart)))
             figcaption {
                 @for (index, series) in chart.series.iter().enumerate() {
-                    span.key { span.swatch class={ "series-" (index % charts::COLOURS) } {} (series.name) }
+                    span.key { span class={ "swatch series-" (index % charts::COLOURS) } {} (series.name) }
                 }
             }
         }
