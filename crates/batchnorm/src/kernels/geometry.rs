@@ -70,6 +70,24 @@ impl Rows {
     }
 }
 
+/// Arrays below this size, in bytes, are found in a core's own caches.
+const NEAR: usize = 1 << 20;
+
+/// Those below this one, in the cache that cores share.
+const MIDDLE: usize = 16 << 20;
+
+/// How positions in columns are gone through. Several at once is best for the arithmetic:
+/// what is fetched for a channel serves them all. Memory would rather be read in its
+/// order; and it must be asked for, since among the loads of constants and
+/// accumulators those of elements are too few for a processor to run ahead of by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Positions worked on together: 1, 2 or 4.
+    pub abreast: usize,
+    /// Whether later ones are asked for meanwhile.
+    pub prefetch: bool,
+}
+
 /// Channels in columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Columns {
@@ -86,6 +104,19 @@ impl Columns {
     /// joining two stretches costs something for every channel.
     pub fn stretches(&self) -> usize {
         stretches(self.positions * self.channels.min(64) / 8, self.positions)
+    }
+
+    /// How the positions are gone through, in arrays of T of which each has `bytes`.
+    pub fn pace<T>(&self, bytes: usize) -> Pace {
+        let row = self.stride * size_of::<T>();
+        let (abreast, prefetch) = match (bytes, row) {
+            (..NEAR, _) => (4, false),
+            (_, ..=512) => (4, true),
+            (_, ..=1024) => (2, true),
+            (NEAR..MIDDLE, _) => (4, false),
+            _ => (1, true),
+        };
+        Pace { abreast, prefetch }
     }
 
     /// Where these channels of a position lie.

@@ -13,6 +13,7 @@ use std::arch::x86_64::*;
 use half::{bf16, f16};
 
 use super::simd::{Kernel, LANES, Simd};
+use crate::dtype::Element;
 
 /// Proof of AVX-512 F, VL, DQ and BW, and of what [`Avx2`] proves.
 #[derive(Clone, Copy)]
@@ -40,6 +41,15 @@ impl Avx2 {
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c");
         found.then_some(Avx2(()))
+    }
+}
+
+/// Asks for each line of `soon`.
+#[inline(always)]
+fn prefetch<T>(soon: &[T]) {
+    for line in soon.chunks(64 / size_of::<T>()) {
+        // SAFETY: a hint, and every x86-64 takes it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
     }
 }
 
@@ -208,6 +218,10 @@ impl Simd for Avx512 {
         stream_halves(to_bf16(self.to_odd(v)), to);
     }
     #[inline(always)]
+    fn prefetch<T: Element>(self, soon: &[T]) {
+        prefetch(soon);
+    }
+    #[inline(always)]
     fn fence(self) {
         // SAFETY: every x86-64 has it.
         unsafe { _mm_sfence() }
@@ -362,6 +376,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn stream_bf16(self, v: Self::V, to: &mut [bf16; LANES]) {
         stream_halves(to_bf16(self.to_odd(v)), to);
+    }
+    #[inline(always)]
+    fn prefetch<T: Element>(self, soon: &[T]) {
+        prefetch(soon);
     }
     #[inline(always)]
     fn fence(self) {
