@@ -85,16 +85,20 @@ impl Bench<'_> {
         for op in OPS {
             let name = format!("{}/{op}/{} ×{}", self.network, shape_name(&shape), self.layer.count);
             let mut group = criterion.benchmark_group(name);
-            let bytes = op.streams() * shape.iter().product::<usize>() * size_of::<f32>();
-            group.sampling_mode(SamplingMode::Flat).throughput(Throughput::Bytes(bytes as u64));
+            group.sampling_mode(SamplingMode::Flat);
+            let array = (shape.iter().product::<usize>() * size_of::<f32>()) as u64;
             for threads in self.threads {
                 for who in Who::here() {
+                    let copies = matches!(who, Who::Copy | Who::StreamCopy);
+                    let arrays = if copies { 2 } else { op.streams() as u64 };
+                    group.throughput(Throughput::Bytes(arrays * array));
                     for cache in [Cache::Warm, Cache::Cold] {
                         self.line(&mut group, &work, op, who, threads, cache)?;
                     }
                 }
             }
             if cuda {
+                group.throughput(Throughput::Bytes(op.streams() as u64 * array));
                 cuda_line(&mut group, &work, op)?;
             }
         }
