@@ -14,16 +14,15 @@ use std::ops::Range;
 /// The longest piece of a row.
 const PIECE: usize = 16384;
 
-/// Values that a stretch of pieces holds, about, before a sum is cut.
+/// Values that a stretch holds, about, before a sum is cut.
 const STRETCH: usize = 1 << 16;
 
 /// The most stretches of a channel.
 const MOST_STRETCHES: usize = 64;
 
-/// The number of stretches for sums over `values`: a power of two.
-fn stretches(values: usize, pieces: usize) -> usize {
-    let wanted = (values / STRETCH).min(pieces).clamp(1, MOST_STRETCHES);
-    1 << wanted.ilog2()
+/// A power of two near `wanted`, of at least one piece each.
+fn stretches(wanted: usize, pieces: usize) -> usize {
+    1 << wanted.min(pieces).clamp(1, MOST_STRETCHES).ilog2()
 }
 
 /// Channels in rows.
@@ -54,7 +53,7 @@ impl Rows {
 
     /// In how many stretches of pieces a channel is summed.
     pub fn stretches(&self) -> usize {
-        stretches(self.n(), self.pieces())
+        stretches(self.n() / STRETCH, self.pieces())
     }
 
     /// Where a piece of channel 0 begins, and its length. Those of the other channels
@@ -100,10 +99,11 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// In how many stretches of positions a channel is summed. Fewer than in rows:
-    /// joining two stretches costs something for every channel.
+    /// In how many stretches of positions the channels are summed. Joining two costs
+    /// something for every channel, so a stretch has at least 512 positions.
     pub fn stretches(&self) -> usize {
-        stretches(self.positions * self.channels.min(64) / 8, self.positions)
+        let values = self.positions * self.channels;
+        stretches(values / (2 * STRETCH).max(512 * self.channels), self.positions)
     }
 
     /// How the positions are gone through, in arrays of T of which each has `bytes`.

@@ -205,7 +205,7 @@ impl Context {
         let (channels, width) = match geometry {
             Geometry::Rows(rows) => {
                 let row_bytes = rows.inner * size_of::<T>();
-                (rows.channels, (ROW_BYTES / row_bytes).clamp(1, MOST_ROWS))
+                (rows.channels, self.team.share(rows.channels, (ROW_BYTES / row_bytes).clamp(1, MOST_ROWS)))
             }
             Geometry::Columns(columns) => (columns.channels, MOST_COLUMNS),
         };

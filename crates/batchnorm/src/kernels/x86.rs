@@ -255,18 +255,16 @@ fn mask(count: usize) -> __mmask8 {
 }
 
 impl Avx512 {
-    /// [`crate::dtype::round_to_odd`] of each lane, as bits.
+    /// [`crate::dtype::round_to_odd`] of each lane, as bits: toward zero, and the last bit
+    /// set where that dropped something.
     #[inline(always)]
     fn to_odd(self, v: __m512d) -> __m256i {
-        // SAFETY: the token proves AVX-512 F, VL and DQ.
+        // SAFETY: the token proves AVX-512 F and VL.
         unsafe {
-            let nearest = _mm512_cvtpd_ps(v);
-            let back = _mm512_cvtps_pd(nearest);
-            let inexact = _mm512_cmp_pd_mask::<_CMP_NEQ_OQ>(back, v);
-            let away = _mm512_cmp_pd_mask::<_CMP_GT_OQ>(_mm512_abs_pd(back), _mm512_abs_pd(v));
-            let (bits, one) = (_mm256_castps_si256(nearest), _mm256_set1_epi32(1));
-            let toward_zero = _mm256_mask_sub_epi32(bits, away, bits, one);
-            _mm256_mask_or_epi32(toward_zero, inexact, toward_zero, one)
+            let cut = _mm512_cvt_roundpd_ps::<{ _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC }>(v);
+            let inexact = _mm512_cmp_pd_mask::<_CMP_NEQ_OQ>(_mm512_cvtps_pd(cut), v);
+            let bits = _mm256_castps_si256(cut);
+            _mm256_mask_or_epi32(bits, inexact, bits, _mm256_set1_epi32(1))
         }
     }
 }
