@@ -14,6 +14,8 @@
 //! PyTorch, where the module counts and the function under it checks. The lengths
 //! of buffers that a pass does not use are not checked.
 
+use arrayvec::ArrayVec;
+
 use crate::config::{Config, Momentum, Rank};
 use crate::dtype::{DType, check_dtypes};
 use crate::error::Error;
@@ -44,7 +46,7 @@ pub struct Signature {
 
 impl Signature {
     /// The dtypes of what is present, in PyTorch's order.
-    pub fn dtypes(&self) -> Vec<DType> {
+    pub fn dtypes(&self) -> ArrayVec<DType, 4> {
         let all = [self.weight, self.bias, self.running_mean, self.running_var];
         all.into_iter().flatten().map(|(dtype, _)| dtype).collect()
     }

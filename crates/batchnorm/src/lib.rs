@@ -51,7 +51,7 @@
 //! Arrays whose memory is full, contiguous or channels-last, take vector kernels
 //! (AVX-512, AVX2 or what the compiler makes of plain loops, found out at run time);
 //! large ones use the threads of rayon's current pool, and small ones the calling
-//! thread alone. The functions that end in `_into` allocate nothing.
+//! thread alone. The functions that end in `_into` allocate nothing, up to rank 4.
 
 pub mod admit;
 pub mod backward;
@@ -82,5 +82,5 @@ pub use layer::{
 };
 pub use layout::MemoryFormat;
 pub use moments::{Moments, moments};
-pub use saved::{Gradients, Saved, SecondGradients};
+pub use saved::{Gradients, GradientsInto, Saved, SecondGradients, Workspace};
 pub use state::{Entry, State};

@@ -2,7 +2,9 @@
 //! the weight of *that* pass, so that a backward pass which runs after later
 //! forward passes, resets or optimiser steps is still the gradient of its own.
 
-use ndarray::{Array, Array1, ArrayView, ArrayView1, ArrayViewD, Dimension, IxDyn};
+use ndarray::{
+    Array, Array1, ArrayView, ArrayView1, ArrayViewD, ArrayViewMut1, ArrayViewMutD, Dimension, IxDyn,
+};
 
 use crate::admit::Origin;
 use crate::backward::{At, GradSums, OutputMask, backward_into};
@@ -54,6 +56,23 @@ pub struct Gradients<T, P, D: Dimension> {
     pub bias: Option<Array1<P>>,
 }
 
+/// Where gradients are to go: what is absent is not computed, or not kept.
+#[derive(Debug)]
+pub struct GradientsInto<'a, T, P> {
+    /// ∂loss/∂x, of the input's shape and any strides.
+    pub input: Option<ArrayViewMutD<'a, T>>,
+    /// ∂loss/∂weight, of length C.
+    pub weight: Option<ArrayViewMut1<'a, P>>,
+    /// ∂loss/∂bias, of length C.
+    pub bias: Option<ArrayViewMut1<'a, P>>,
+}
+
+/// What a backward pass needs beside its arrays, O(C), to be used again and again.
+#[derive(Clone, Debug, Default)]
+pub struct Workspace {
+    sums: Vec<GradSums>,
+}
+
 /// The gradients of S (see [`crate::double_backward`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SecondGradients<T, P, D: Dimension> {
@@ -93,16 +112,49 @@ impl<P: Element> Saved<P> {
         mask: OutputMask,
     ) -> Result<Gradients<T, P, D>, Error> {
         let (input, grad_output) = (input.into_dyn(), grad_output.into_dyn());
-        let at = self.at(&input, &grad_output)?;
-        let mut sums = vec![GradSums::default(); self.statistics.len()];
-        let mut grad_input = mask.input.then(|| zeros_like(&input));
-        backward_into(&at, &mut sums, grad_input.as_mut().map(|array| array.view_mut()))?;
-        let rounded = |value: fn(&GradSums) -> f64| sums.iter().map(|s| P::from_f64(value(s))).collect();
-        Ok(Gradients {
-            input: grad_input.map(in_rank),
-            weight: (mask.weight && self.weight.is_some()).then(|| rounded(|s| s.grad_weight)),
-            bias: (mask.bias && self.has_bias).then(|| rounded(|s| s.grad_bias)),
-        })
+        let vector = |wanted: bool| wanted.then(|| Array1::from_elem(self.statistics.len(), P::default()));
+        let mut gradients = Gradients {
+            input: mask.input.then(|| zeros_like(&input)),
+            weight: vector(mask.weight && self.weight.is_some()),
+            bias: vector(mask.bias && self.has_bias),
+        };
+        let into = GradientsInto {
+            input: gradients.input.as_mut().map(|array| array.view_mut()),
+            weight: gradients.weight.as_mut().map(|vector| vector.view_mut()),
+            bias: gradients.bias.as_mut().map(|vector| vector.view_mut()),
+        };
+        self.backward_into(input, grad_output, into, &mut Workspace::default())?;
+        let Gradients { input, weight, bias } = gradients;
+        Ok(Gradients { input: input.map(in_rank), weight, bias })
+    }
+
+    /// As [`Self::backward`], into given arrays. With a workspace that has served a layer
+    /// of as many channels, nothing is allocated.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an array of another shape than the forward's input, or a vector
+    /// that is not of length C. Then nothing was written.
+    pub fn backward_into<T: MixesWith<P>>(
+        &self,
+        input: ArrayViewD<'_, T>,
+        grad_output: ArrayViewD<'_, T>,
+        mut gradients: GradientsInto<'_, T, P>,
+        workspace: &mut Workspace,
+    ) -> Result<(), Error> {
+        let at = self.at(input, grad_output)?;
+        let channels = [self.statistics.len()];
+        for (name, vector) in [("grad_weight", &gradients.weight), ("grad_bias", &gradients.bias)] {
+            check_shape(name, &channels, vector.as_ref().map_or(&channels, |vector| vector.shape()))?;
+        }
+        let sums = &mut workspace.sums;
+        sums.resize(self.statistics.len(), GradSums::default());
+        backward_into(&at, sums, gradients.input.take())?;
+        let round = |vector: Option<ArrayViewMut1<'_, P>>, value: fn(&GradSums) -> f64| {
+            vector.into_iter().flatten().zip(&*sums).for_each(|(slot, s)| *slot = P::from_f64(value(s)));
+        };
+        round(gradients.weight, |s| s.grad_weight);
+        round(gradients.bias, |s| s.grad_bias);
+        Ok(())
     }
 
     /// The gradients of S = Σ u·grad_input + Σ v·grad_weight + Σ t·grad_bias, for
@@ -120,7 +172,7 @@ impl<P: Element> Saved<P> {
         grad_bias: Option<ArrayView1<'_, P>>,
     ) -> Result<SecondGradients<T, P, D>, Error> {
         let (input, grad_output) = (input.into_dyn(), grad_output.into_dyn());
-        let at = self.at(&input, &grad_output)?;
+        let at = self.at(input.view(), grad_output.view())?;
         let channels = [self.statistics.len()];
         for (name, vector) in [(COTANGENT_OF_WEIGHT, grad_weight), (COTANGENT_OF_BIAS, grad_bias)] {
             check_shape(name, &channels, vector.as_ref().map_or(&channels, |vector| vector.shape()))?;
@@ -149,18 +201,13 @@ impl<P: Element> Saved<P> {
 
     fn at<'a, T>(
         &'a self,
-        input: &'a ArrayViewD<'_, T>,
-        grad_output: &'a ArrayViewD<'_, T>,
+        input: ArrayViewD<'a, T>,
+        grad_output: ArrayViewD<'a, T>,
     ) -> Result<At<'a, T, P>, Error> {
         check_shape("input", &self.shape, input.shape())?;
         check_shape("grad_output", &self.shape, grad_output.shape())?;
-        Ok(At {
-            input: input.view(),
-            grad_output: grad_output.view(),
-            weight: view(&self.weight),
-            statistics: &self.statistics,
-            origin: self.origin,
-        })
+        let (weight, statistics) = (view(&self.weight), self.statistics.as_slice());
+        Ok(At { input, grad_output, weight, statistics, origin: self.origin })
     }
 }
 

@@ -14,16 +14,15 @@ use std::ops::Range;
 /// The longest piece of a row.
 const PIECE: usize = 16384;
 
-/// Values that a stretch of pieces holds, about, before a sum is cut.
+/// Values that a stretch holds, about, before a sum is cut.
 const STRETCH: usize = 1 << 16;
 
 /// The most stretches of a channel.
 const MOST_STRETCHES: usize = 64;
 
-/// The number of stretches for sums over `values`: a power of two.
-fn stretches(values: usize, pieces: usize) -> usize {
-    let wanted = (values / STRETCH).min(pieces).clamp(1, MOST_STRETCHES);
-    1 << wanted.ilog2()
+/// A power of two near `wanted`, of at least one piece each.
+fn stretches(wanted: usize, pieces: usize) -> usize {
+    1 << wanted.min(pieces).clamp(1, MOST_STRETCHES).ilog2()
 }
 
 /// Channels in rows.
@@ -54,7 +53,7 @@ impl Rows {
 
     /// In how many stretches of pieces a channel is summed.
     pub fn stretches(&self) -> usize {
-        stretches(self.n(), self.pieces())
+        stretches(self.n() / STRETCH, self.pieces())
     }
 
     /// Where a piece of channel 0 begins, and its length. Those of the other channels
@@ -70,6 +69,24 @@ impl Rows {
     }
 }
 
+/// Arrays below this size, in bytes, are found in a core's own caches.
+const NEAR: usize = 1 << 20;
+
+/// Those below this one, in the cache that cores share.
+const MIDDLE: usize = 16 << 20;
+
+/// How positions in columns are gone through. Several at once is best for the arithmetic:
+/// what is fetched for a channel serves them all. Memory would rather be read in its
+/// order; and it must be asked for, since among the loads of constants and
+/// accumulators those of elements are too few for a processor to run ahead of by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Positions worked on together: 1, 2 or 4.
+    pub abreast: usize,
+    /// Whether later ones are asked for meanwhile.
+    pub prefetch: bool,
+}
+
 /// Channels in columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Columns {
@@ -82,10 +99,24 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// In how many stretches of positions a channel is summed. Fewer than in rows:
-    /// joining two stretches costs something for every channel.
+    /// In how many stretches of positions the channels are summed. Joining two costs
+    /// something for every channel, so a stretch has at least 512 positions.
     pub fn stretches(&self) -> usize {
-        stretches(self.positions * self.channels.min(64) / 8, self.positions)
+        let values = self.positions * self.channels;
+        stretches(values / (2 * STRETCH).max(512 * self.channels), self.positions)
+    }
+
+    /// How the positions are gone through, in arrays of T of which each has `bytes`.
+    pub fn pace<T>(&self, bytes: usize) -> Pace {
+        let row = self.stride * size_of::<T>();
+        let (abreast, prefetch) = match (bytes, row) {
+            (..NEAR, _) => (4, false),
+            (_, ..=512) => (4, true),
+            (_, ..=1024) => (2, true),
+            (NEAR..MIDDLE, _) => (4, false),
+            _ => (1, true),
+        };
+        Pace { abreast, prefetch }
     }
 
     /// Where these channels of a position lie.

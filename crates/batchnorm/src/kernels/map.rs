@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use arrayvec::ArrayVec;
 
-use super::geometry::{Columns, Rows};
+use super::geometry::{Columns, Pace, Rows};
 use super::simd::{Kernel, LANES, Simd};
 use super::target::Target;
 use super::{Context, Inputs};
@@ -193,6 +193,7 @@ const MOST_COLUMNS: usize = super::reduce::MOST_COLUMNS;
 /// Some channels in columns, over some positions.
 struct MapColumns<'a, T, M> {
     columns: &'a Columns,
+    pace: Pace,
     inputs: Inputs<'a, T>,
     channels: Range<usize>,
     positions: Range<usize>,
@@ -216,15 +217,12 @@ impl<T: Element, M: Map> Kernel for MapColumns<'_, T, M> {
             }
             eights.push(eight);
         }
-        let mut position = self.positions.start;
-        while position + ABREAST <= self.positions.end {
-            self.map::<S, ABREAST>(simd, &eights, position);
-            position += ABREAST;
-        }
-        while position < self.positions.end {
-            self.map::<S, 1>(simd, &eights, position);
-            position += 1;
-        }
+        let rest = match self.pace.abreast {
+            4 => self.map::<S, 4>(simd, &eights, self.positions.clone()),
+            2 => self.map::<S, 2>(simd, &eights, self.positions.clone()),
+            _ => self.positions.clone(),
+        };
+        self.map::<S, 1>(simd, &eights, rest);
         if self.stream {
             simd.fence();
         }
@@ -232,20 +230,33 @@ impl<T: Element, M: Map> Kernel for MapColumns<'_, T, M> {
 }
 
 impl<T: Element, M: Map> MapColumns<'_, T, M> {
-    /// The channels of P positions.
+    /// Maps positions, P at a time; what is left of them.
     #[inline(always)]
-    fn map<S: Simd, const P: usize>(&self, simd: S, constants: &[[[f64; LANES]; 4]], position: usize) {
-        let place = |k| self.columns.row(&self.channels, position + k);
-        let x: [&[T]; P] = std::array::from_fn(|k| self.inputs.x(place(k)));
-        let g: [&[T]; P] = std::array::from_fn(|k| self.inputs.g(place(k)));
-        // SAFETY: a place belongs to one position and some channels, and those are in
-        // the hands of one thread; positions differ.
-        let mut out: [&mut [T]; P] = std::array::from_fn(|k| unsafe { self.out.slice(place(k)) });
-        if self.stream {
-            map_across::<S, T, M, P, true>(simd, constants, x, g, &mut out);
-        } else {
-            map_across::<S, T, M, P, false>(simd, constants, x, g, &mut out);
+    fn map<S: Simd, const P: usize>(
+        &self,
+        simd: S,
+        constants: &[[[f64; LANES]; 4]],
+        positions: Range<usize>,
+    ) -> Range<usize> {
+        let mut position = positions.start;
+        while position + P <= positions.end {
+            let place = |k| self.columns.row(&self.channels, position + k);
+            if self.pace.prefetch {
+                self.inputs.prefetch(simd, place(0).start..place(P - 1).end);
+            }
+            let x: [&[T]; P] = std::array::from_fn(|k| self.inputs.x(place(k)));
+            let g: [&[T]; P] = std::array::from_fn(|k| self.inputs.g(place(k)));
+            // SAFETY: a place belongs to one position and some channels, and those are
+            // in the hands of one thread; positions differ.
+            let out: [&mut [T]; P] = std::array::from_fn(|k| unsafe { self.out.slice(place(k)) });
+            if self.stream {
+                map_across::<S, T, M, P, true>(simd, constants, x, g, out);
+            } else {
+                map_across::<S, T, M, P, false>(simd, constants, x, g, out);
+            }
+            position += P;
         }
+        position..positions.end
     }
 }
 
@@ -256,19 +267,23 @@ fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: bool>(
     constants: &[[[f64; LANES]; 4]],
     x: [&[T]; P],
     g: [&[T]; P],
-    out: &mut [&mut [T]; P],
+    out: [&mut [T]; P],
 ) {
     let whole = x[0].len() / LANES;
-    for (k, constants) in constants.iter().enumerate() {
+    let x_eights: [&[[T; LANES]]; P] = x.map(|x| &x.as_chunks().0[..whole]);
+    let g_eights: [&[[T; LANES]]; P] = g.map(|g| &g.as_chunks().0[..whole]);
+    for (k, constants) in constants[..whole].iter().enumerate() {
         let constants = loaded(simd, constants);
         for p in 0..P {
-            let (x, g, out) = (&x[p][k * LANES..], &g[p][k * LANES..], &mut out[p][k * LANES..]);
-            match (x.first_chunk(), g.first_chunk(), out.first_chunk_mut()) {
-                (Some(x), Some(g), Some(out)) if k < whole => {
-                    map_eight::<S, T, M, STREAM>(simd, constants, x, g, out);
-                }
-                _ => map_part::<S, T, M>(simd, constants, x, g, out),
-            }
+            let out = &mut out[p].as_chunks_mut().0[k];
+            map_eight::<S, T, M, STREAM>(simd, constants, &x_eights[p][k], &g_eights[p][k], out);
+        }
+    }
+    if let Some(constants) = constants.get(whole) {
+        let constants = loaded(simd, constants);
+        for p in 0..P {
+            let from = whole * LANES;
+            map_part::<S, T, M>(simd, constants, &x[p][from..], &g[p][from..], &mut out[p][from..]);
         }
     }
 }
@@ -286,9 +301,6 @@ fn loaded<S: Simd>(simd: S, constants: &[[f64; LANES]; 4]) -> [S::V; 4] {
 /// Rows shorter than this are not streamed: too many lines of memory would be shared
 /// by two of them, and be written in two halves.
 const STREAMED_ROW: usize = 512;
-
-/// Positions for which the constants of eight columns are fetched once.
-const ABREAST: usize = 4;
 
 /// Elements that one call into the kernels takes on, about.
 const PORTION: usize = 1 << 16;
@@ -330,6 +342,7 @@ pub fn columns<T: Element, M: Map>(
     out: &Target<'_, T>,
 ) {
     let aligned = |elements: usize| (elements * size_of::<T>()).is_multiple_of(STREAM_ALIGNMENT);
+    let pace = columns.pace::<T>(context.bytes);
     let stream = context.stream
         && out.is_aligned_to(STREAM_ALIGNMENT)
         && aligned(columns.stride)
@@ -337,6 +350,6 @@ pub fn columns<T: Element, M: Map>(
     let step = (PORTION / channels.len().max(1)).max(1);
     context.team.each_from_the_end(0..columns.positions, step, &|positions| {
         let channels = channels.clone();
-        context.run(MapColumns { columns, inputs, channels, positions, constants, out, stream, map });
+        context.run(MapColumns { columns, pace, inputs, channels, positions, constants, out, stream, map });
     });
 }

@@ -52,6 +52,9 @@ const ROW_BYTES: usize = 64 << 10;
 /// Something for each channel of a group, on the stack.
 pub type PerChannel<A> = ArrayVec<A, { if MOST_COLUMNS > MOST_ROWS { MOST_COLUMNS } else { MOST_ROWS } }>;
 
+/// How far ahead of the arithmetic columns ask for memory, in bytes.
+const AHEAD: usize = 2048;
+
 /// An instruction set.
 #[derive(Clone, Copy)]
 pub enum Level {
@@ -121,6 +124,20 @@ impl<'a, T> Inputs<'a, T> {
         Inputs { x, g }
     }
 
+    /// Asks for as much as lies at `place`, [`AHEAD`] bytes later.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, simd: S, place: Range<usize>)
+    where
+        T: Element,
+    {
+        let later = |at: usize| (at + AHEAD / size_of::<T>()).min(self.x.len());
+        let soon = later(place.start)..later(place.end);
+        simd.prefetch(&self.x[soon.clone()]);
+        if !std::ptr::eq(self.x, self.g) {
+            simd.prefetch(&self.g[soon]);
+        }
+    }
+
     /// x at `place`.
     #[inline(always)]
     fn x(&self, place: Range<usize>) -> &'a [T] {
@@ -149,7 +166,9 @@ pub struct Context {
     pub level: Level,
     /// On which threads.
     pub team: Team,
-    /// Whether outputs go past the caches.
+    /// The size of each array, in bytes.
+    pub bytes: usize,
+    /// Whether that is too much for any cache: outputs go past them.
     pub stream: bool,
 }
 
@@ -159,6 +178,7 @@ impl Context {
         Context {
             level: Level::in_use(),
             team: Team::for_elements(elements),
+            bytes: elements * size_of::<T>(),
             stream: elements * size_of::<T>() >= STREAM_BYTES,
         }
     }
@@ -185,7 +205,7 @@ impl Context {
         let (channels, width) = match geometry {
             Geometry::Rows(rows) => {
                 let row_bytes = rows.inner * size_of::<T>();
-                (rows.channels, (ROW_BYTES / row_bytes).clamp(1, MOST_ROWS))
+                (rows.channels, self.team.share(rows.channels, (ROW_BYTES / row_bytes).clamp(1, MOST_ROWS)))
             }
             Geometry::Columns(columns) => (columns.channels, MOST_COLUMNS),
         };

@@ -25,7 +25,7 @@ use std::ops::Range;
 
 use arrayvec::ArrayVec;
 
-use super::geometry::{Columns, Rows};
+use super::geometry::{Columns, Pace, Rows};
 use super::simd::{Kernel, LANES, Simd};
 use super::threads::Team;
 use super::{Context, Inputs};
@@ -233,14 +233,12 @@ fn add_eight<S: Simd, T: Element, const G: bool, const SHIFT: bool>(
 
 /// Most channels in columns whose accumulators are at hand together: 16 KiB of
 /// them, half of an innermost cache.
-pub const MOST_COLUMNS: usize = 512;
-
-/// Positions for which a column's accumulators are fetched once.
-const ABREAST: usize = 4;
+pub const MOST_COLUMNS: usize = 1024;
 
 /// The sums of some channels in columns, over some positions, into `totals`.
 struct ColumnSums<'a, T, const G: bool, const SHIFT: bool> {
     columns: &'a Columns,
+    pace: Pace,
     inputs: Inputs<'a, T>,
     channels: Range<usize>,
     positions: Range<usize>,
@@ -257,25 +255,40 @@ impl<T: Element, const G: bool, const SHIFT: bool> Kernel for ColumnSums<'_, T, 
         for _ in 0..self.channels.len().div_ceil(LANES) {
             sums.push(Both::zero(simd));
         }
-        let mut position = self.positions.start;
-        while position + ABREAST <= self.positions.end {
-            let place = |k| self.columns.row(&self.channels, position + k);
-            let x: [_; ABREAST] = std::array::from_fn(|k| self.inputs.x(place(k)));
-            let g = if G { std::array::from_fn(|k| self.inputs.g(place(k))) } else { x };
-            add_across::<S, T, G, SHIFT, ABREAST>(simd, x, g, self.shifts, &mut sums);
-            position += ABREAST;
-        }
-        while position < self.positions.end {
-            let place = self.columns.row(&self.channels, position);
-            let x = self.inputs.x(place.clone());
-            let g = if G { self.inputs.g(place) } else { x };
-            add_across::<S, T, G, SHIFT, 1>(simd, [x], [g], self.shifts, &mut sums);
-            position += 1;
-        }
+        let rest = match self.pace.abreast {
+            4 => self.add::<S, 4>(simd, self.positions.clone(), &mut sums),
+            2 => self.add::<S, 2>(simd, self.positions.clone(), &mut sums),
+            _ => self.positions.clone(),
+        };
+        self.add::<S, 1>(simd, rest, &mut sums);
         for (totals, sums) in self.totals.chunks_mut(LANES).zip(&sums) {
             let (d, q) = (sums.d.lanes(simd), sums.q.lanes(simd));
             totals.iter_mut().zip(d.into_iter().zip(q)).for_each(|(total, (d, q))| *total = [d, q]);
         }
+    }
+}
+
+impl<T: Element, const G: bool, const SHIFT: bool> ColumnSums<'_, T, G, SHIFT> {
+    /// Adds positions, P at a time; what is left of them.
+    #[inline(always)]
+    fn add<S: Simd, const P: usize>(
+        &self,
+        simd: S,
+        positions: Range<usize>,
+        sums: &mut [Both<T::Sum<S>>],
+    ) -> Range<usize> {
+        let mut position = positions.start;
+        while position + P <= positions.end {
+            let place = |k| self.columns.row(&self.channels, position + k);
+            if self.pace.prefetch {
+                self.inputs.prefetch(simd, place(0).start..place(P - 1).end);
+            }
+            let x: [_; P] = std::array::from_fn(|k| self.inputs.x(place(k)));
+            let g = if G { std::array::from_fn(|k| self.inputs.g(place(k))) } else { x };
+            add_across::<S, T, G, SHIFT, P>(simd, x, g, self.shifts, sums);
+            position += P;
+        }
+        position..positions.end
     }
 }
 
@@ -356,15 +369,23 @@ pub fn columns<T: Element, const G: bool>(
     totals: &mut [Sums],
 ) {
     let (count, all) = (columns.stretches(), columns.positions);
+    let pace = columns.pace::<T>(context.bytes);
     let sum = |stretch: Range<usize>, totals: &mut [Sums]| {
         let positions = stretch.start * all / count..stretch.end * all / count;
         let channels = channels.clone();
         match shifts {
-            Some(shifts) => {
-                context.run(ColumnSums::<T, G, true> { columns, inputs, channels, positions, shifts, totals })
-            }
+            Some(shifts) => context.run(ColumnSums::<T, G, true> {
+                columns,
+                pace,
+                inputs,
+                channels,
+                positions,
+                shifts,
+                totals,
+            }),
             None => context.run(ColumnSums::<T, G, false> {
                 columns,
+                pace,
                 inputs,
                 channels,
                 positions,

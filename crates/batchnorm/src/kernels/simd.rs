@@ -75,6 +75,9 @@ pub trait Simd: Copy + Send + Sync {
     fn stream_bf16(self, v: Self::V, to: &mut [bf16; LANES]) {
         self.store_bf16(v, to);
     }
+    /// Asks for memory that will be read soon, where there is a way.
+    fn prefetch<T: Element>(self, _soon: &[T]) {}
+
     /// Makes what was streamed visible to other threads like any other store.
     fn fence(self) {}
 

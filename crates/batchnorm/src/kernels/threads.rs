@@ -11,13 +11,19 @@ const WORTH_A_THREAD: usize = 1 << 16;
 /// Whether other threads help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Team {
-    many: bool,
+    threads: usize,
 }
 
 impl Team {
     /// For a call over this many elements: rayon's current pool, if it is worth it.
     pub fn for_elements(count: usize) -> Team {
-        Team { many: count >= WORTH_A_THREAD && rayon::current_num_threads() > 1 }
+        Team { threads: if count < WORTH_A_THREAD { 1 } else { rayon::current_num_threads() } }
+    }
+
+    /// At most `most` of `count` things at a time, or fewer, so that everyone has some.
+    pub fn share(self, count: usize, most: usize) -> usize {
+        let each = if self.threads > 1 { count.div_ceil(2 * self.threads) } else { count };
+        each.clamp(1, most)
     }
 
     /// Does both; `first` begins no later than `second`.
@@ -26,7 +32,7 @@ impl Team {
         first: impl FnOnce() -> A + Send,
         second: impl FnOnce() -> B + Send,
     ) -> (A, B) {
-        if self.many { rayon::join(first, second) } else { (first(), second()) }
+        if self.threads > 1 { rayon::join(first, second) } else { (first(), second()) }
     }
 
     /// Calls `work` for each stretch of `step` numbers of `range`, those at the end

@@ -13,6 +13,7 @@ use std::arch::x86_64::*;
 use half::{bf16, f16};
 
 use super::simd::{Kernel, LANES, Simd};
+use crate::dtype::Element;
 
 /// Proof of AVX-512 F, VL, DQ and BW, and of what [`Avx2`] proves.
 #[derive(Clone, Copy)]
@@ -40,6 +41,15 @@ impl Avx2 {
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c");
         found.then_some(Avx2(()))
+    }
+}
+
+/// Asks for each line of `soon`.
+#[inline(always)]
+fn prefetch<T>(soon: &[T]) {
+    for line in soon.chunks(64 / size_of::<T>()) {
+        // SAFETY: a hint, and every x86-64 takes it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
     }
 }
 
@@ -208,6 +218,10 @@ impl Simd for Avx512 {
         stream_halves(to_bf16(self.to_odd(v)), to);
     }
     #[inline(always)]
+    fn prefetch<T: Element>(self, soon: &[T]) {
+        prefetch(soon);
+    }
+    #[inline(always)]
     fn fence(self) {
         // SAFETY: every x86-64 has it.
         unsafe { _mm_sfence() }
@@ -241,18 +255,16 @@ fn mask(count: usize) -> __mmask8 {
 }
 
 impl Avx512 {
-    /// [`crate::dtype::round_to_odd`] of each lane, as bits.
+    /// [`crate::dtype::round_to_odd`] of each lane, as bits: toward zero, and the last bit
+    /// set where that dropped something.
     #[inline(always)]
     fn to_odd(self, v: __m512d) -> __m256i {
-        // SAFETY: the token proves AVX-512 F, VL and DQ.
+        // SAFETY: the token proves AVX-512 F and VL.
         unsafe {
-            let nearest = _mm512_cvtpd_ps(v);
-            let back = _mm512_cvtps_pd(nearest);
-            let inexact = _mm512_cmp_pd_mask::<_CMP_NEQ_OQ>(back, v);
-            let away = _mm512_cmp_pd_mask::<_CMP_GT_OQ>(_mm512_abs_pd(back), _mm512_abs_pd(v));
-            let (bits, one) = (_mm256_castps_si256(nearest), _mm256_set1_epi32(1));
-            let toward_zero = _mm256_mask_sub_epi32(bits, away, bits, one);
-            _mm256_mask_or_epi32(toward_zero, inexact, toward_zero, one)
+            let cut = _mm512_cvt_roundpd_ps::<{ _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC }>(v);
+            let inexact = _mm512_cmp_pd_mask::<_CMP_NEQ_OQ>(_mm512_cvtps_pd(cut), v);
+            let bits = _mm256_castps_si256(cut);
+            _mm256_mask_or_epi32(bits, inexact, bits, _mm256_set1_epi32(1))
         }
     }
 }
@@ -362,6 +374,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn stream_bf16(self, v: Self::V, to: &mut [bf16; LANES]) {
         stream_halves(to_bf16(self.to_odd(v)), to);
+    }
+    #[inline(always)]
+    fn prefetch<T: Element>(self, soon: &[T]) {
+        prefetch(soon);
     }
     #[inline(always)]
     fn fence(self) {
