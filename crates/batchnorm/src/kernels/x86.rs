@@ -76,8 +76,8 @@ fn to_f16(bits: __m256i) -> __m128i {
     unsafe { _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_castsi256_ps(bits)) }
 }
 
-/// Stores past the caches. Sixteen bytes at a time: more at once would ask for an
-/// alignment that rows of channels rarely have.
+/// Stores past the caches, sixteen bytes at a time: more at once asks for an alignment that
+/// columns rarely have.
 #[inline(always)]
 fn stream_halves<H>(v: __m128i, to: &mut [H; LANES]) {
     const { assert!(size_of::<[H; LANES]>() == 16) };
@@ -87,15 +87,19 @@ fn stream_halves<H>(v: __m128i, to: &mut [H; LANES]) {
     unsafe { _mm_stream_si128(to, v) }
 }
 
-/// As [`stream_halves`].
+/// As [`stream_halves`], and at once where the alignment is there, as it is in rows.
 #[inline(always)]
 fn stream_f32(v: __m256, to: &mut [f32; LANES]) {
     let to = to.as_mut_ptr();
     debug_assert!(to.cast::<__m128>().is_aligned());
     // SAFETY: twice sixteen bytes, aligned as the callers of the methods promise.
     unsafe {
-        _mm_stream_ps(to, _mm256_castps256_ps128(v));
-        _mm_stream_ps(to.add(4), _mm256_extractf128_ps::<1>(v));
+        if to.cast::<__m256>().is_aligned() {
+            _mm256_stream_ps(to, v);
+        } else {
+            _mm_stream_ps(to, _mm256_castps256_ps128(v));
+            _mm_stream_ps(to.add(4), _mm256_extractf128_ps::<1>(v));
+        }
     }
 }
 
