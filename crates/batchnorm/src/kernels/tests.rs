@@ -77,6 +77,11 @@ fn same_everywhere<T: MixesWith<P>, P: Element>(shape: &[usize], channels_last: 
     let x = noise::<T>(shape, channels_last, mean, 7);
     let g = noise::<T>(shape, channels_last, 0.125, 11);
     let run = |level: Level, threads: usize| {
+        if cfg!(miri) {
+            // One thread; what is interpreted has no time for rayon's.
+            FORCED.set(Some(level));
+            return everything::<T, P>(&x, &g);
+        }
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             FORCED.set(Some(level));
@@ -112,7 +117,8 @@ fn every_instruction_set_and_number_of_threads_gives_the_same_bits() {
         &[2, 2, 41_000],
         &[40, 1100, 3],
     ];
-    for shape in shapes {
+    // The first seven are small enough to be interpreted.
+    for shape in &shapes[..if cfg!(miri) { 7 } else { shapes.len() }] {
         for channels_last in [false, true] {
             for mean in [0.5, 1000.0] {
                 same_everywhere::<f32, f32>(shape, channels_last, mean);
@@ -126,6 +132,7 @@ fn every_instruction_set_and_number_of_threads_gives_the_same_bits() {
 
 /// Above [`STREAM_BYTES`] the outputs take another way, from any alignment.
 #[test]
+#[cfg_attr(miri, ignore = "millions of elements")]
 fn streamed_outputs_are_the_same() {
     let elements = STREAM_BYTES / 4 + 4096;
     for shape in [
@@ -156,6 +163,7 @@ fn streamed_outputs_are_the_same() {
 
 /// Every bit pattern of the 16-bit dtypes comes through every set as through scalars.
 #[test]
+#[cfg_attr(miri, ignore = "every bit pattern; the scalars have the same text")]
 fn sixteen_bit_conversions_are_those_of_the_scalars() {
     struct There<'a, T>(&'a [T; simd::LANES], &'a mut [f64; simd::LANES]);
     impl<T: Element> Kernel for There<'_, T> {
