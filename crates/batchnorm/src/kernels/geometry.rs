@@ -11,6 +11,8 @@
 
 use std::ops::Range;
 
+use super::STREAM_BYTES;
+
 /// The longest piece of a row.
 const PIECE: usize = 16384;
 
@@ -72,9 +74,6 @@ impl Rows {
 /// Arrays below this size, in bytes, are found in a core's own caches.
 const NEAR: usize = 1 << 20;
 
-/// Those below this one, in the cache that cores share.
-const MIDDLE: usize = 16 << 20;
-
 /// How positions in columns are gone through. Several at once is best for the arithmetic:
 /// what is fetched for a channel serves them all. Memory would rather be read in its
 /// order; and it must be asked for, since among the loads of constants and
@@ -113,7 +112,8 @@ impl Columns {
             (..NEAR, _) => (4, false),
             (_, ..=512) => (4, true),
             (_, ..=1024) => (2, true),
-            (NEAR..MIDDLE, _) => (4, false),
+            // In the cache that cores share.
+            (NEAR..STREAM_BYTES, _) => (4, false),
             _ => (1, true),
         };
         Pace { abreast, prefetch }

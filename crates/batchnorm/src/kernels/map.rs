@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use super::geometry::{Columns, Pace, Rows};
 use super::simd::{Kernel, LANES, Simd};
 use super::target::Target;
-use super::{Context, Inputs};
+use super::{Context, Inputs, LINE};
 use crate::dtype::Element;
 
 /// The numbers of a channel that a [`Map`] uses.
@@ -82,9 +82,6 @@ impl Map for Scale {
         simd.mul(g, factor)
     }
 }
-
-/// A line of memory, in bytes. Streaming pays where whole ones are written.
-const LINE: usize = 64;
 
 /// What streamed vectors must be aligned to, in bytes.
 const STREAM_ALIGNMENT: usize = 16;

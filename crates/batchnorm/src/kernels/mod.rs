@@ -107,6 +107,9 @@ impl Level {
     }
 }
 
+/// A line of memory, in bytes.
+const LINE: usize = 64;
+
 /// The arrays that a kernel reads, each with the geometry of the others.
 pub struct Inputs<'a, T> {
     x: &'a [T],

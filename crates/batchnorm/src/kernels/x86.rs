@@ -12,6 +12,7 @@ use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
+use super::LINE;
 use super::simd::{Kernel, LANES, Simd};
 use crate::dtype::Element;
 
@@ -47,7 +48,7 @@ impl Avx2 {
 /// Asks for each line of `soon`.
 #[inline(always)]
 fn prefetch<T>(soon: &[T]) {
-    for line in soon.chunks(64 / size_of::<T>()) {
+    for line in soon.chunks(LINE / size_of::<T>()) {
         // SAFETY: a hint, and every x86-64 takes it.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
     }
