@@ -26,8 +26,9 @@ use crate::config::Rank;
 use crate::dtype::{Element, MixesWith};
 use crate::error::Error;
 use crate::forward::{Statistics, at};
+use crate::kernels::entry::{Group, Operation, Terms};
 use crate::kernels::geometry::Geometry;
-use crate::kernels::map::{Combine, Constants, Project, Scale};
+use crate::kernels::map::Constants;
 use crate::kernels::target::Target;
 use crate::kernels::{Context, Inputs, PerChannel};
 use crate::layout::{BLANK, Sink, Source, Tile, WIDTH, Walk, check_shape, plain, plain_mut};
@@ -219,7 +220,7 @@ impl<'a, 'b, T: MixesWith<P>, P: Element> Job<'a, 'b, T, P> {
             means.extend(statistics.iter().map(|s| s.mean_pair().hi));
         }
         let shifts = (!near).then_some(means.as_slice());
-        self.context.sums::<T, true>(&self.geometry, self.inputs, group, shifts, &mut totals);
+        self.group(group).sums(Terms::Gradients, shifts, &mut totals);
         for ((sums, statistics), total) in sums.iter_mut().zip(statistics).zip(&totals) {
             let [g, mut g_deviation] = total.map(Pair::value);
             if near {
@@ -250,12 +251,16 @@ impl<'a, 'b, T: MixesWith<P>, P: Element> Job<'a, 'b, T, P> {
             }
         };
         let constants: PerChannel<Constants> = group.clone().zip(sums).map(of_channel).collect();
-        let Job { context, geometry, inputs, at } = self;
-        match at.origin {
-            Origin::Batch if near => context.map(Combine, geometry, *inputs, group, &constants, out),
-            Origin::Batch => context.map(Project, geometry, *inputs, group, &constants, out),
-            Origin::Running => context.map(Scale, geometry, *inputs, group, &constants, out),
-        }
+        let operation = match self.at.origin {
+            Origin::Batch if near => Operation::Combine,
+            Origin::Batch => Operation::Project,
+            Origin::Running => Operation::Scale,
+        };
+        T::map(self.group(group), operation, &constants, out);
+    }
+
+    fn group<'g>(&'g self, channels: &'g Range<usize>) -> Group<'g, T> {
+        Group { context: self.context, geometry: &self.geometry, inputs: self.inputs, channels }
     }
 }
 

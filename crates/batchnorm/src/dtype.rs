@@ -25,6 +25,7 @@ use std::str::FromStr;
 use half::{bf16, f16};
 
 use crate::error::Error;
+use crate::kernels::entry::Loops;
 use crate::kernels::reduce::{Compensated, Plain};
 use crate::kernels::simd::{LANES, Simd};
 
@@ -137,7 +138,9 @@ mod sealed {
 
 /// A floating-point number that batch norm computes on: `f16`, `bf16`, `f32`,
 /// `f64`. The trait is sealed.
-pub trait Element: sealed::Sealed + Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'static {
+pub trait Element:
+    sealed::Sealed + Loops + Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'static
+{
     /// Which one it is.
     const DTYPE: DType;
 

@@ -22,8 +22,9 @@ use ndarray::{ArrayView1, ArrayViewD, ArrayViewMutD};
 use crate::config::Rank;
 use crate::dtype::{DType, Element, MixesWith};
 use crate::error::Error;
+use crate::kernels::entry::{Group, Operation};
 use crate::kernels::geometry::Geometry;
-use crate::kernels::map::{Constants, Normalize};
+use crate::kernels::map::Constants;
 use crate::kernels::target::Target;
 use crate::kernels::{Context, Inputs, PerChannel};
 use crate::layout::{BLANK, Sink, Source, Tile, Walk, check_shape, plain, plain_mut};
@@ -230,8 +231,9 @@ impl<'a, T: Element> Job<'a, T> {
             statistics.normalizing(at(affine.weight, c, 1.0), at(affine.bias, c, 0.0))
         };
         let constants: PerChannel<Constants> = group.clone().zip(statistics).map(of_channel).collect();
-        let inputs = Inputs::of(self.x);
-        self.context.map(Normalize, &self.geometry, inputs, group, &constants, out);
+        let Job { context, geometry, x } = self;
+        let group = Group { context: *context, geometry, inputs: Inputs::of(x), channels: group };
+        T::map(group, Operation::Normalize, &constants, out);
     }
 }
 

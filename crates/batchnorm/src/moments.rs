@@ -48,6 +48,7 @@ use ndarray::{ArrayView, ArrayViewD, Dimension};
 use crate::config::Rank;
 use crate::dtype::{DType, Element};
 use crate::error::Error;
+use crate::kernels::entry::{Group, Terms};
 use crate::kernels::geometry::Geometry;
 use crate::kernels::reduce::Sums;
 use crate::kernels::{Context, Inputs, PerChannel};
@@ -210,12 +211,13 @@ pub(crate) fn measure_group<T: Element>(
     group: &Range<usize>,
     moments: &mut [Moments],
 ) {
-    let (n, inputs) = (geometry.n(), Inputs::of(x));
+    let n = geometry.n();
+    let group = Group { context, geometry, inputs: Inputs::of(x), channels: group };
     let (mut shifts, mut totals, mut far) =
         (PerChannel::new(), PerChannel::new(), PerChannel::<usize>::new());
-    first_shifts(context, geometry, inputs, group, &mut shifts, &mut totals);
+    first_shifts(group, &mut shifts, &mut totals);
     let shifted = (!shifts.is_empty()).then_some(shifts.as_slice());
-    context.sums::<T, false>(geometry, inputs, group, shifted, &mut totals);
+    group.sums(Terms::Moments, shifted, &mut totals);
     for (k, (moments, total)) in moments.iter_mut().zip(&totals).enumerate() {
         let shift = shifts.get(k).copied().unwrap_or_default();
         let [d, q] = total.map(Pair::value);
@@ -229,7 +231,7 @@ pub(crate) fn measure_group<T: Element>(
     }
     shifts.clear();
     shifts.extend(moments.iter().map(|moments| moments.mean.hi));
-    context.sums::<T, false>(geometry, inputs, group, Some(&shifts), &mut totals);
+    group.sums(Terms::Moments, Some(&shifts), &mut totals);
     for &k in &far {
         moments[k] = Moments::from_passes(n, 1.0, shifts[k], totals[k].map(Pair::value));
     }
@@ -239,16 +241,13 @@ pub(crate) fn measure_group<T: Element>(
 /// the squares of f32 and narrower values need no subtraction and are exact in f64; of
 /// f64 values, which have no bits to spare, the mean of the first few.
 fn first_shifts<T: Element>(
-    context: Context,
-    geometry: &Geometry,
-    inputs: Inputs<'_, T>,
-    group: &Range<usize>,
+    group: Group<'_, T>,
     shifts: &mut PerChannel<f64>,
     totals: &mut PerChannel<Sums>,
 ) {
     if T::DTYPE == DType::F64 {
-        let beginning = geometry.beginning(FIRST);
-        context.sums::<T, false>(&beginning, inputs, group, None, totals);
+        let beginning = group.geometry.beginning(FIRST);
+        Group { geometry: &beginning, ..group }.sums(Terms::Moments, None, totals);
         shifts.extend(totals.iter().map(|[d, _]| d.value() / beginning.n() as f64));
     }
 }

@@ -20,6 +20,7 @@
 //! [`STREAM_BYTES`] is written past the caches: it would only push out its input, and
 //! be read into the cache before it is overwritten.
 
+pub mod entry;
 pub mod geometry;
 pub mod map;
 pub mod reduce;
@@ -35,10 +36,8 @@ use std::sync::OnceLock;
 use arrayvec::ArrayVec;
 
 use self::geometry::Geometry;
-use self::map::{Constants, Map};
-use self::reduce::{MOST_COLUMNS, MOST_ROWS, Sums};
+use self::reduce::{MOST_COLUMNS, MOST_ROWS};
 use self::simd::{Kernel, Portable, Simd};
-use self::target::Target;
 use self::threads::{Slots, Team};
 use crate::dtype::Element;
 
@@ -213,46 +212,6 @@ impl Context {
             Geometry::Columns(columns) => (columns.channels, MOST_COLUMNS),
         };
         self.team.each_with(0..channels, width, slots, work);
-    }
-
-    /// D and Q of a group of channels (see [`reduce`]); with G, those of x and g.
-    /// They replace what `totals` holds (which is large: it is filled, not moved).
-    pub fn sums<T: Element, const G: bool>(
-        &self,
-        geometry: &Geometry,
-        inputs: Inputs<'_, T>,
-        channels: &Range<usize>,
-        shifts: Option<&[f64]>,
-        totals: &mut PerChannel<Sums>,
-    ) {
-        totals.clear();
-        totals.extend(channels.clone().map(|_| Sums::default()));
-        match geometry {
-            Geometry::Rows(rows) => {
-                reduce::rows::<T, G>(*self, rows, inputs, channels, shifts, totals);
-            }
-            Geometry::Columns(columns) => {
-                reduce::columns::<T, G>(*self, columns, inputs, channels, shifts, totals);
-            }
-        }
-    }
-
-    /// Maps a group of channels.
-    pub fn map<T: Element, M: Map>(
-        &self,
-        map: M,
-        geometry: &Geometry,
-        inputs: Inputs<'_, T>,
-        channels: &Range<usize>,
-        constants: &[Constants],
-        out: &Target<'_, T>,
-    ) {
-        match geometry {
-            Geometry::Rows(rows) => map::rows(*self, map, rows, inputs, channels, constants, out),
-            Geometry::Columns(columns) => {
-                map::columns(*self, map, columns, inputs, channels, constants, out);
-            }
-        }
     }
 }
 

@@ -1,0 +1,115 @@
+//! The way into the loops: a function for the sums and one for the maps, which are
+//! compiled in this crate, once for each dtype. Without them, every crate that
+//! normalises something would compile all loops for all instruction sets again.
+
+use std::ops::Range;
+
+use half::{bf16, f16};
+
+use super::geometry::Geometry;
+use super::map::{self, Combine, Constants, Map, Normalize, Project, Scale};
+use super::reduce::{self, Sums};
+use super::target::Target;
+use super::{Context, Inputs, PerChannel};
+use crate::dtype::Element;
+
+/// Which sums: see [`reduce`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terms {
+    /// Of x: e = d.
+    Moments,
+    /// Of x and g: e = g.
+    Gradients,
+}
+
+/// Which map: see [`map`](mod@map).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// [`Normalize`].
+    Normalize,
+    /// [`Project`].
+    Project,
+    /// [`Combine`].
+    Combine,
+    /// [`Scale`].
+    Scale,
+}
+
+/// Some channels of a call: what the loops run over.
+#[derive(Clone, Copy)]
+pub struct Group<'a, T> {
+    /// How the kernels run.
+    pub context: Context,
+    /// How all arrays lie.
+    pub geometry: &'a Geometry,
+    /// What is read.
+    pub inputs: Inputs<'a, T>,
+    /// Which channels, as many as [`PerChannel`] holds at most.
+    pub channels: &'a Range<usize>,
+}
+
+/// A dtype for which the loops are compiled.
+pub trait Loops: Sized {
+    /// D and Q of each channel, about shifts or about 0, into `totals`.
+    fn sums(group: Group<'_, Self>, terms: Terms, shifts: Option<&[f64]>, totals: &mut [Sums]);
+
+    /// The new value of each element, into `out`.
+    fn map(group: Group<'_, Self>, operation: Operation, constants: &[Constants], out: &Target<'_, Self>);
+}
+
+macro_rules! loops {
+    ($($dtype:ty)*) => {$(
+        impl Loops for $dtype {
+            fn sums(group: Group<'_, Self>, terms: Terms, shifts: Option<&[f64]>, totals: &mut [Sums]) {
+                match terms {
+                    Terms::Moments => sums::<Self, false>(group, shifts, totals),
+                    Terms::Gradients => sums::<Self, true>(group, shifts, totals),
+                }
+            }
+
+            fn map(
+                group: Group<'_, Self>,
+                operation: Operation,
+                constants: &[Constants],
+                out: &Target<'_, Self>,
+            ) {
+                match operation {
+                    Operation::Normalize => map(group, Normalize, constants, out),
+                    Operation::Project => map(group, Project, constants, out),
+                    Operation::Combine => map(group, Combine, constants, out),
+                    Operation::Scale => map(group, Scale, constants, out),
+                }
+            }
+        }
+    )*};
+}
+
+loops!(f16 bf16 f32 f64);
+
+fn sums<T: Element, const G: bool>(group: Group<'_, T>, shifts: Option<&[f64]>, totals: &mut [Sums]) {
+    let Group { context, geometry, inputs, channels } = group;
+    match geometry {
+        Geometry::Rows(rows) => reduce::rows::<T, G>(context, rows, inputs, channels, shifts, totals),
+        Geometry::Columns(columns) => {
+            reduce::columns::<T, G>(context, columns, inputs, channels, shifts, totals);
+        }
+    }
+}
+
+fn map<T: Element, M: Map>(group: Group<'_, T>, map: M, constants: &[Constants], out: &Target<'_, T>) {
+    let Group { context, geometry, inputs, channels } = group;
+    match geometry {
+        Geometry::Rows(rows) => map::rows(context, map, rows, inputs, channels, constants, out),
+        Geometry::Columns(columns) => map::columns(context, map, columns, inputs, channels, constants, out),
+    }
+}
+
+impl<T: Element> Group<'_, T> {
+    /// As [`Loops::sums`]. They replace what `totals` holds (which is large: it is filled,
+    /// not moved).
+    pub fn sums(self, terms: Terms, shifts: Option<&[f64]>, totals: &mut PerChannel<Sums>) {
+        totals.clear();
+        totals.extend(self.channels.clone().map(|_| Sums::default()));
+        T::sums(self, terms, shifts, totals);
+    }
+}
