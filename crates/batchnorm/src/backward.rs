@@ -250,7 +250,8 @@ impl<'a, 'b, T: MixesWith<P>, P: Element> Job<'a, 'b, T, P> {
                 [mean, mean_g, -slope, factor]
             }
         };
-        let constants: PerChannel<Constants> = group.clone().zip(sums).map(of_channel).collect();
+        let mut constants = PerChannel::<Constants>::new();
+        constants.extend(group.clone().zip(sums).map(of_channel));
         let operation = match self.at.origin {
             Origin::Batch if near => Operation::Combine,
             Origin::Batch => Operation::Project,

@@ -230,7 +230,8 @@ impl<'a, T: Element> Job<'a, T> {
         let of_channel = |(c, statistics): (usize, &Statistics)| {
             statistics.normalizing(at(affine.weight, c, 1.0), at(affine.bias, c, 0.0))
         };
-        let constants: PerChannel<Constants> = group.clone().zip(statistics).map(of_channel).collect();
+        let mut constants = PerChannel::<Constants>::new(); // filled in its place: it is large
+        constants.extend(group.clone().zip(statistics).map(of_channel));
         let Job { context, geometry, x } = self;
         let group = Group { context: *context, geometry, inputs: Inputs::of(x), channels: group };
         T::map(group, Operation::Normalize, &constants, out);

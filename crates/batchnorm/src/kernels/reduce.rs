@@ -408,7 +408,8 @@ fn join_stretches<const MOST: usize>(
         return sum(stretches, totals);
     }
     let middle = stretches.start + stretches.len() / 2;
-    let mut right: ArrayVec<Sums, MOST> = totals.iter().map(|_| Sums::default()).collect();
+    let mut right = ArrayVec::<Sums, MOST>::new();
+    right.extend(totals.iter().map(|_| Sums::default()));
     team.join(
         || join_stretches::<MOST>(team, stretches.start..middle, totals, sum),
         || join_stretches::<MOST>(team, middle..stretches.end, &mut right, sum),
