@@ -97,9 +97,7 @@ pub fn check_dtypes(input: DType, parameters: &[DType]) -> Result<(), Error> {
 
 mod sealed {
     use crate::kernels::reduce::Accumulator;
-    use crate::kernels::simd::{LANES, Simd, padded, put};
-
-    use super::Element;
+    use crate::kernels::simd::{LANES, Simd};
 
     pub trait SealedMix<P> {}
 
@@ -114,25 +112,23 @@ mod sealed {
         /// As `store`, past the caches; `to` is aligned to 16 bytes.
         fn stream<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]);
 
-        /// Fewer than eight; zeros beyond.
+        /// As `store`, twice.
         #[inline(always)]
-        fn load_part<S: Simd>(simd: S, from: &[Self]) -> S::V
-        where
-            Self: Element,
-        {
-            Self::load(simd, &padded(from))
+        fn store_twice<S: Simd>(simd: S, v: [S::V; 2], [low, high]: [&mut [Self; LANES]; 2]) {
+            Self::store(simd, v[0], low);
+            Self::store(simd, v[1], high);
+        }
+        /// As `stream`, twice.
+        #[inline(always)]
+        fn stream_twice<S: Simd>(simd: S, v: [S::V; 2], [low, high]: [&mut [Self; LANES]; 2]) {
+            Self::stream(simd, v[0], low);
+            Self::stream(simd, v[1], high);
         }
 
+        /// Fewer than eight; zeros beyond.
+        fn load_part<S: Simd>(simd: S, from: &[Self]) -> S::V;
         /// Fewer than eight.
-        #[inline(always)]
-        fn store_part<S: Simd>(simd: S, v: S::V, to: &mut [Self])
-        where
-            Self: Element,
-        {
-            let mut lanes = [Self::default(); LANES];
-            Self::store(simd, v, &mut lanes);
-            put(&lanes, to);
-        }
+        fn store_part<S: Simd>(simd: S, v: S::V, to: &mut [Self]);
     }
 }
 
@@ -245,6 +241,22 @@ impl sealed::Sealed for f16 {
     fn stream<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]) {
         simd.stream_f16(v, to);
     }
+    #[inline(always)]
+    fn store_twice<S: Simd>(simd: S, v: [S::V; 2], to: [&mut [Self; LANES]; 2]) {
+        simd.store_f16_twice(v, to);
+    }
+    #[inline(always)]
+    fn stream_twice<S: Simd>(simd: S, v: [S::V; 2], to: [&mut [Self; LANES]; 2]) {
+        simd.stream_f16_twice(v, to);
+    }
+    #[inline(always)]
+    fn load_part<S: Simd>(simd: S, from: &[Self]) -> S::V {
+        simd.load_f16_part(from)
+    }
+    #[inline(always)]
+    fn store_part<S: Simd>(simd: S, v: S::V, to: &mut [Self]) {
+        simd.store_f16_part(v, to);
+    }
 }
 impl Element for f16 {
     const DTYPE: DType = DType::F16;
@@ -272,6 +284,22 @@ impl sealed::Sealed for bf16 {
     #[inline(always)]
     fn stream<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]) {
         simd.stream_bf16(v, to);
+    }
+    #[inline(always)]
+    fn store_twice<S: Simd>(simd: S, v: [S::V; 2], to: [&mut [Self; LANES]; 2]) {
+        simd.store_bf16_twice(v, to);
+    }
+    #[inline(always)]
+    fn stream_twice<S: Simd>(simd: S, v: [S::V; 2], to: [&mut [Self; LANES]; 2]) {
+        simd.stream_bf16_twice(v, to);
+    }
+    #[inline(always)]
+    fn load_part<S: Simd>(simd: S, from: &[Self]) -> S::V {
+        simd.load_bf16_part(from)
+    }
+    #[inline(always)]
+    fn store_part<S: Simd>(simd: S, v: S::V, to: &mut [Self]) {
+        simd.store_bf16_part(v, to);
     }
 }
 impl Element for bf16 {

@@ -95,10 +95,35 @@ fn map_eight<S: Simd, T: Element, M: Map, const STREAM: bool>(
     g: &[T; LANES],
     out: &mut [T; LANES],
 ) {
+    let v = mapped::<S, T, M>(simd, constants, x, g);
+    if STREAM { T::stream(simd, v, out) } else { T::store(simd, v, out) }
+}
+
+/// Those of twice eight.
+#[inline(always)]
+fn map_sixteen<S: Simd, T: Element, M: Map, const STREAM: bool>(
+    simd: S,
+    constants: [S::V; 4],
+    x: [&[T; LANES]; 2],
+    g: [&[T; LANES]; 2],
+    out: [&mut [T; LANES]; 2],
+) {
+    let low = mapped::<S, T, M>(simd, constants, x[0], g[0]);
+    let high = mapped::<S, T, M>(simd, constants, x[1], g[1]);
+    let v = [low, high];
+    if STREAM { T::stream_twice(simd, v, out) } else { T::store_twice(simd, v, out) }
+}
+
+#[inline(always)]
+fn mapped<S: Simd, T: Element, M: Map>(
+    simd: S,
+    constants: [S::V; 4],
+    x: &[T; LANES],
+    g: &[T; LANES],
+) -> S::V {
     let x = if M::X { T::load(simd, x) } else { constants[0] };
     let g = if M::G { T::load(simd, g) } else { x };
-    let v = M::apply(simd, constants, x, g);
-    if STREAM { T::stream(simd, v, out) } else { T::store(simd, v, out) }
+    M::apply(simd, constants, x, g)
 }
 
 /// Those of fewer.
@@ -121,7 +146,13 @@ fn map_row<S: Simd, T: Element, M: Map, const STREAM: bool>(
     let (x_eights, x_rest) = x.as_chunks::<LANES>();
     let (g_eights, g_rest) = g.as_chunks::<LANES>();
     let (out_eights, out_rest) = out.as_chunks_mut::<LANES>();
-    for ((x, g), out) in x_eights.iter().zip(g_eights).zip(out_eights) {
+    let (x_twos, x_last) = x_eights.as_chunks();
+    let (g_twos, g_last) = g_eights.as_chunks();
+    let (out_twos, out_last) = out_eights.as_chunks_mut();
+    for (([x0, x1], [g0, g1]), [out0, out1]) in x_twos.iter().zip(g_twos).zip(out_twos) {
+        map_sixteen::<S, T, M, STREAM>(simd, constants, [x0, x1], [g0, g1], [out0, out1]);
+    }
+    for ((x, g), out) in x_last.iter().zip(g_last).zip(out_last) {
         map_eight::<S, T, M, STREAM>(simd, constants, x, g, out);
     }
     if !out_rest.is_empty() {
@@ -264,16 +295,24 @@ fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: bool>(
     constants: &[[[f64; LANES]; 4]],
     x: [&[T]; P],
     g: [&[T]; P],
-    out: [&mut [T]; P],
+    mut out: [&mut [T]; P],
 ) {
     let whole = x[0].len() / LANES;
     let x_eights: [&[[T; LANES]]; P] = x.map(|x| &x.as_chunks().0[..whole]);
     let g_eights: [&[[T; LANES]]; P] = g.map(|g| &g.as_chunks().0[..whole]);
     for (k, constants) in constants[..whole].iter().enumerate() {
         let constants = loaded(simd, constants);
-        for p in 0..P {
-            let out = &mut out[p].as_chunks_mut().0[k];
-            map_eight::<S, T, M, STREAM>(simd, constants, &x_eights[p][k], &g_eights[p][k], out);
+        let (outs, _) = out.as_chunks_mut::<2>();
+        for (pair, [out0, out1]) in outs.iter_mut().enumerate() {
+            let p = 2 * pair;
+            let x = [&x_eights[p][k], &x_eights[p + 1][k]];
+            let g = [&g_eights[p][k], &g_eights[p + 1][k]];
+            let out = [&mut out0.as_chunks_mut().0[k], &mut out1.as_chunks_mut().0[k]];
+            map_sixteen::<S, T, M, STREAM>(simd, constants, x, g, out);
+        }
+        if P == 1 {
+            let out = &mut out[0].as_chunks_mut().0[k];
+            map_eight::<S, T, M, STREAM>(simd, constants, &x_eights[0][k], &g_eights[0][k], out);
         }
     }
     if let Some(constants) = constants.get(whole) {

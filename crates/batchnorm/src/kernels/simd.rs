@@ -58,8 +58,20 @@ pub trait Simd: Copy + Send + Sync {
     /// Eight bf16, rounded.
     fn store_bf16(self, v: Self::V, to: &mut [bf16; LANES]);
 
+    /// Twice eight f16, rounded: cheaper together, where the processor has more lanes for
+    /// what is narrow.
+    fn store_f16_twice(self, v: [Self::V; 2], [low, high]: [&mut [f16; LANES]; 2]) {
+        self.store_f16(v[0], low);
+        self.store_f16(v[1], high);
+    }
+    /// Twice eight bf16, rounded.
+    fn store_bf16_twice(self, v: [Self::V; 2], [low, high]: [&mut [bf16; LANES]; 2]) {
+        self.store_bf16(v[0], low);
+        self.store_bf16(v[1], high);
+    }
+
     /// As [`Self::store_f64`], past the caches where there is a way. `to` is aligned to
-    /// 16 bytes; so in the next three.
+    /// 16 bytes; so in the next five.
     fn stream_f64(self, v: Self::V, to: &mut [f64; LANES]) {
         self.store_f64(v, to);
     }
@@ -75,6 +87,15 @@ pub trait Simd: Copy + Send + Sync {
     fn stream_bf16(self, v: Self::V, to: &mut [bf16; LANES]) {
         self.store_bf16(v, to);
     }
+    /// As [`Self::store_f16_twice`], past the caches.
+    fn stream_f16_twice(self, v: [Self::V; 2], to: [&mut [f16; LANES]; 2]) {
+        self.store_f16_twice(v, to);
+    }
+    /// As [`Self::store_bf16_twice`], past the caches.
+    fn stream_bf16_twice(self, v: [Self::V; 2], to: [&mut [bf16; LANES]; 2]) {
+        self.store_bf16_twice(v, to);
+    }
+
     /// Asks for memory that will be read soon, where there is a way.
     fn prefetch<T: Element>(self, _soon: &[T]) {}
 
@@ -89,6 +110,14 @@ pub trait Simd: Copy + Send + Sync {
     fn load_f64_part(self, from: &[f64]) -> Self::V {
         self.load_f64(&padded(from))
     }
+    /// A part of f16, widened.
+    fn load_f16_part(self, from: &[f16]) -> Self::V {
+        self.load_f16(&padded(from))
+    }
+    /// A part of bf16, widened.
+    fn load_bf16_part(self, from: &[bf16]) -> Self::V {
+        self.load_bf16(&padded(from))
+    }
     /// A part of f32, rounded.
     fn store_f32_part(self, v: Self::V, to: &mut [f32]) {
         let mut lanes = [0.0; LANES];
@@ -99,6 +128,19 @@ pub trait Simd: Copy + Send + Sync {
     fn store_f64_part(self, v: Self::V, to: &mut [f64]) {
         let mut lanes = [0.0; LANES];
         self.store_f64(v, &mut lanes);
+        put(&lanes, to);
+    }
+
+    /// A part of f16, rounded.
+    fn store_f16_part(self, v: Self::V, to: &mut [f16]) {
+        let mut lanes = [f16::ZERO; LANES];
+        self.store_f16(v, &mut lanes);
+        put(&lanes, to);
+    }
+    /// A part of bf16, rounded.
+    fn store_bf16_part(self, v: Self::V, to: &mut [bf16]) {
+        let mut lanes = [bf16::ZERO; LANES];
+        self.store_bf16(v, &mut lanes);
         put(&lanes, to);
     }
 

@@ -165,37 +165,52 @@ fn streamed_outputs_are_the_same() {
 #[test]
 #[cfg_attr(miri, ignore = "every bit pattern; the scalars have the same text")]
 fn sixteen_bit_conversions_are_those_of_the_scalars() {
+    const BOTH: usize = 2 * simd::LANES;
     struct There<'a, T>(&'a [T; simd::LANES], &'a mut [f64; simd::LANES]);
     impl<T: Element> Kernel for There<'_, T> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
             *self.1 = simd.lanes(T::load(simd, self.0));
+            for len in 0..simd::LANES {
+                let part = simd.lanes(T::load_part(simd, &self.0[..len]));
+                let expected = std::array::from_fn(|k| if k < len { self.1[k].to_bits() } else { 0 });
+                assert_eq!(part.map(f64::to_bits), expected, "{} of a part", T::DTYPE);
+            }
         }
     }
-    struct Back<'a, T>(&'a [f64; simd::LANES], &'a mut [T; simd::LANES]);
+    /// Eight at a time, sixteen at a time, and a part of eight.
+    struct Back<'a, T>(&'a [f64; BOTH], [&'a mut [T; BOTH]; 3], usize);
     impl<T: Element> Kernel for Back<'_, T> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
-            T::store(simd, simd.load_f64(self.0), self.1);
+            let Back(wide, [eights, sixteen, parts], len) = self;
+            let v = [simd.load_f64(wide.first_chunk().unwrap()), simd.load_f64(wide.last_chunk().unwrap())];
+            for (v, eight) in v.into_iter().zip(eights.as_chunks_mut().0) {
+                T::store(simd, v, eight);
+            }
+            let (low, high) = sixteen.split_at_mut(simd::LANES);
+            T::store_twice(simd, v, [low.first_chunk_mut().unwrap(), high.first_chunk_mut().unwrap()]);
+            T::store_part(simd, v[0], &mut parts[..len]);
         }
     }
     fn check<T: Element>(from_bits: impl Fn(u16) -> T) {
+        let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
         for level in Level::available() {
             let context = Context { level, ..Context::for_elements::<T>(0) };
             for bits in (0..=u16::MAX).step_by(simd::LANES) {
                 let values: [T; simd::LANES] = std::array::from_fn(|k| from_bits(bits + k as u16));
                 let mut wide = [0.0; simd::LANES];
                 context.run(There(&values, &mut wide));
-                let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
                 assert!(
                     wide.iter().zip(&values).all(|(&w, v)| same(w, v.to_f64())),
                     "{} {bits:#x}",
                     level.name()
                 );
-                // The value, midpoints to the next one, and what is next to those in f64.
-                for moved in [
+                // The value, midpoints to the next one, and what is next to those in f64: beside
+                // values that need no second look, and beside each other.
+                let all = [
                     wide,
                     wide.map(f64::next_up),
                     wide.map(f64::next_down),
@@ -203,11 +218,26 @@ fn sixteen_bit_conversions_are_those_of_the_scalars() {
                     wide.map(|w| (w * (1.0 + 2f64.powi(-9))).next_up()),
                     wide.map(|w| w * (1.0 + 2f64.powi(-12))),
                     wide.map(|w| (w * (1.0 + 2f64.powi(-12))).next_down()),
-                ] {
-                    let mut narrow = [T::default(); simd::LANES];
-                    context.run(Back(&moved, &mut narrow));
+                    wide.map(|w| w * 1.0007),
+                ];
+                for (k, moved) in all.iter().enumerate() {
+                    let beside = &all[(k + 1) % all.len()];
+                    let pair: [f64; BOTH] =
+                        std::array::from_fn(
+                            |k| {
+                                if k < simd::LANES { moved[k] } else { beside[k - simd::LANES] }
+                            },
+                        );
+                    let mut narrow = [[T::default(); BOTH]; 3];
+                    let len = k % simd::LANES;
+                    context.run(Back(&pair, narrow.each_mut(), len));
+                    let [eights, sixteen, parts] = narrow;
                     let right = |(n, &m): (&T, &f64)| same(n.to_f64(), T::from_f64(m).to_f64());
-                    assert!(narrow.iter().zip(&moved).all(right), "{} {} {moved:?}", T::DTYPE, level.name());
+                    let case = format!("{} {} {pair:?}", T::DTYPE, level.name());
+                    assert!(eights.iter().zip(&pair).all(right), "{case}");
+                    assert!(sixteen.iter().zip(&pair).all(right), "{case}, sixteen at once");
+                    assert!(parts[..len].iter().zip(&pair).all(right), "{case}, {len} of eight");
+                    assert!(parts[len..].iter().all(|v| *v == T::default()), "{case}, beyond {len}");
                 }
             }
         }

@@ -223,6 +223,36 @@ impl Simd for Avx512 {
         stream_halves(to_bf16(self.to_odd(v)), to);
     }
     #[inline(always)]
+    fn store_f16_twice(self, v: [__m512d; 2], [low, high]: [&mut [f16; LANES]; 2]) {
+        let [v, w] = self.to_f16_twice(v);
+        // SAFETY: two references to eight f16, which are u16.
+        unsafe {
+            _mm_storeu_si128(low.as_mut_ptr().cast(), v);
+            _mm_storeu_si128(high.as_mut_ptr().cast(), w);
+        }
+    }
+    #[inline(always)]
+    fn store_bf16_twice(self, v: [__m512d; 2], [low, high]: [&mut [bf16; LANES]; 2]) {
+        let [v, w] = self.to_bf16_twice(v);
+        // SAFETY: two references to eight bf16, which are u16.
+        unsafe {
+            _mm_storeu_si128(low.as_mut_ptr().cast(), v);
+            _mm_storeu_si128(high.as_mut_ptr().cast(), w);
+        }
+    }
+    #[inline(always)]
+    fn stream_f16_twice(self, v: [__m512d; 2], [low, high]: [&mut [f16; LANES]; 2]) {
+        let [v, w] = self.to_f16_twice(v);
+        stream_halves(v, low);
+        stream_halves(w, high);
+    }
+    #[inline(always)]
+    fn stream_bf16_twice(self, v: [__m512d; 2], [low, high]: [&mut [bf16; LANES]; 2]) {
+        let [v, w] = self.to_bf16_twice(v);
+        stream_halves(v, low);
+        stream_halves(w, high);
+    }
+    #[inline(always)]
     fn prefetch<T: Element>(self, soon: &[T]) {
         prefetch(soon);
     }
@@ -251,6 +281,28 @@ impl Simd for Avx512 {
         // SAFETY: masked lanes are not written, and the others lie in the slice.
         unsafe { _mm512_mask_storeu_pd(to.as_mut_ptr(), mask(to.len()), v) }
     }
+    #[inline(always)]
+    fn load_f16_part(self, from: &[f16]) -> __m512d {
+        // SAFETY: masked lanes are not read, and the others lie in the slice; f16 are u16.
+        let halves = unsafe { _mm_maskz_loadu_epi16(mask(from.len()), from.as_ptr().cast()) };
+        unsafe { _mm512_cvtps_pd(_mm256_cvtph_ps(halves)) }
+    }
+    #[inline(always)]
+    fn load_bf16_part(self, from: &[bf16]) -> __m512d {
+        // SAFETY: masked lanes are not read, and the others lie in the slice; bf16 are u16.
+        let halves = unsafe { _mm_maskz_loadu_epi16(mask(from.len()), from.as_ptr().cast()) };
+        unsafe { _mm512_cvtps_pd(from_bf16(halves)) }
+    }
+    #[inline(always)]
+    fn store_f16_part(self, v: __m512d, to: &mut [f16]) {
+        // SAFETY: masked lanes are not written, and the others lie in the slice.
+        unsafe { _mm_mask_storeu_epi16(to.as_mut_ptr().cast(), mask(to.len()), to_f16(self.to_odd(v))) }
+    }
+    #[inline(always)]
+    fn store_bf16_part(self, v: __m512d, to: &mut [bf16]) {
+        // SAFETY: masked lanes are not written, and the others lie in the slice.
+        unsafe { _mm_mask_storeu_epi16(to.as_mut_ptr().cast(), mask(to.len()), to_bf16(self.to_odd(v))) }
+    }
 }
 
 /// The first `count` of eight lanes.
@@ -270,6 +322,65 @@ impl Avx512 {
             let inexact = _mm512_cmp_pd_mask::<_CMP_NEQ_OQ>(_mm512_cvtps_pd(cut), v);
             let bits = _mm256_castps_si256(cut);
             _mm256_mask_or_epi32(bits, inexact, bits, _mm256_set1_epi32(1))
+        }
+    }
+
+    /// [`Self::to_odd`] of sixteen.
+    #[inline(always)]
+    fn to_odd_twice(self, v: [__m512d; 2]) -> __m512i {
+        let (low, high) = (self.to_odd(v[0]), self.to_odd(v[1]));
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high) }
+    }
+
+    /// The nearest f32 of sixteen, as bits. They may be rounded again where they did not fall
+    /// on a midpoint of the narrower dtype.
+    #[inline(always)]
+    fn to_nearest_twice(self, v: [__m512d; 2]) -> __m512i {
+        // SAFETY: the token proves AVX-512F.
+        unsafe {
+            let (low, high) = (_mm512_cvtpd_ps(v[0]), _mm512_cvtpd_ps(v[1]));
+            let (low, high) = (_mm256_castps_si256(low), _mm256_castps_si256(high));
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+        }
+    }
+
+    /// The nearest bf16 of sixteen f64, rounded once: by way of the nearest f32, or where one
+    /// of those is a midpoint (its lower half is 0x8000), of f32 rounded to odd.
+    #[inline(always)]
+    fn to_bf16_twice(self, v: [__m512d; 2]) -> [__m128i; 2] {
+        // SAFETY: the token proves AVX-512 F, VL, DQ and BW.
+        unsafe {
+            let mut bits = self.to_nearest_twice(v);
+            let lower = _mm512_cmpeq_epi16_mask(bits, _mm512_set1_epi16(i16::MIN)) & 0x5555_5555;
+            if lower != 0 {
+                bits = self.to_odd_twice(v);
+            }
+            let upper = _mm512_srli_epi32::<16>(bits);
+            let odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+            let up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+            let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, up));
+            let values = _mm512_castsi512_ps(bits);
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(values, values);
+            let halves = _mm512_mask_or_epi32(rounded, nan, upper, _mm512_set1_epi32(0x40));
+            let halves = _mm512_cvtepi32_epi16(halves);
+            [_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves)]
+        }
+    }
+
+    /// The nearest f16 of sixteen f64, rounded once: by way of the nearest f32, or where one of
+    /// those may be a midpoint (its last 12 bits are 0, and it is not), of f32 rounded to odd.
+    #[inline(always)]
+    fn to_f16_twice(self, v: [__m512d; 2]) -> [__m128i; 2] {
+        // SAFETY: the token proves AVX-512F.
+        unsafe {
+            let mut bits = self.to_nearest_twice(v);
+            let short = _mm512_testn_epi32_mask(bits, _mm512_set1_epi32(0xfff));
+            if _mm512_mask_test_epi32_mask(short, bits, _mm512_set1_epi32(i32::MAX)) != 0 {
+                bits = self.to_odd_twice(v);
+            }
+            let halves = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm512_castsi512_ps(bits));
+            [_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves)]
         }
     }
 }
