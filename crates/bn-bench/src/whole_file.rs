@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{Builder, NamedTempFile};
 
 /// Why a file was not read or written.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,11 @@ impl WholeFile {
     /// What the file system refuses.
     pub fn create(path: &Path) -> Result<WholeFile, FileError> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        match NamedTempFile::new_in(folder.unwrap_or(Path::new("."))) {
+        let mut builder = Builder::new();
+        // A temporary file is private by default; this one is for whom the umask lets read it.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        match builder.tempfile_in(folder.unwrap_or(Path::new("."))) {
             Ok(temporary) => Ok(WholeFile { path: path.into(), temporary }),
             Err(source) => Err(FileError { path: path.into(), source }),
         }

@@ -102,18 +102,6 @@ fn a_table_is_for_people() {
 }
 
 #[test]
-fn raw_samples_of_a_row_are_to_be_had() {
-    let row =
-        ["sample", "--layer", "3x5x7", "--batch", "4", "--op", "backward-train", "--seconds-per-row", "0"];
-    let output = bn_perf(&[&row[..], &["--contestant", "ours,copy", "--layout", "channels-last"]].concat());
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let sampled: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(sampled["shape"], serde_json::json!([4, 3, 5, 7]));
-    assert_eq!(sampled["samples"]["ours"].as_array().unwrap().len(), 5);
-    assert_eq!(sampled["samples"].as_object().unwrap().len(), 2);
-}
-
-#[test]
 fn what_cannot_be_measured_is_refused() {
     for (arguments, reason) in [
         (&["--network", "resnet51"][..], "resnet51"),
@@ -127,11 +115,6 @@ fn what_cannot_be_measured_is_refused() {
         (&["--layout", "blocked"], "blocked"),
         (&["--seconds-per-row=-1"], "0 or more"),
         (&["--seconds-per-row", "inf"], "0 or more"),
-        (&["sample", "--layer", "64xx7", "--op", "forward-train"], "such as 64x112x112"),
-        (
-            &["sample", "--layer", "64", "--batch", "1", "--op", "forward-train"],
-            "more than 1 value per channel",
-        ),
         (&["--output", "/nonexistent/record.json"], "/nonexistent/record.json"),
     ] {
         let output = bn_perf(arguments);

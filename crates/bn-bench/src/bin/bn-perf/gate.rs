@@ -1,7 +1,6 @@
 //! `bn-perf gate`: the comparison of two revisions, and how it is shown; `bn-perf
 //! gate-power`: how often it is wrong.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -13,12 +12,12 @@ use bn_bench::gate::sides::{self, Sides};
 use bn_bench::gate::{
     FLOOR, PAIRS, Report, Verdict, compare, confidence, instructions, runnable, table, verdict,
 };
-use bn_bench::history::{self, GATE_VERSION, Line};
+use bn_bench::history::{GATE_VERSION, Line};
 use bn_bench::machine::{self, Machine, unix_time};
-use bn_bench::whole_file::WholeFile;
 use clap::{Args, ValueEnum};
 
-use crate::measure::{Format, at_least_one, bar};
+use crate::measure::{at_least_one, bar};
+use crate::output::{Format, OutputArguments};
 
 /// What `--help` says.
 pub const ABOUT: &str = "Builds a base and the checkout, and says whether the checkout is slower.\n\n\
@@ -43,15 +42,8 @@ pub struct Arguments {
     /// One of the two measurements alone.
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// How to show the report.
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
-    /// Where to write it, instead of standard output.
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// A history to add the report to, as a line of JSON.
-    #[arg(long, value_name = "FILE")]
-    history: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// A measurement of the gate.
@@ -74,10 +66,7 @@ fn percent(text: &str) -> Result<f64, String> {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (entries, left_out) = runnable(catalogue(), machine::threads());
     let rule = Rule::new(arguments.floor / 100.0, arguments.pairs, entries.len())?;
-    let file = arguments.output.as_deref().map(WholeFile::create).transpose()?;
-    if let Some(history) = arguments.history.as_deref().filter(|history| history.exists()) {
-        history::read(history)?;
-    }
+    let output = arguments.output.open()?;
     let unix_time = unix_time();
     let sides = sides::build(&arguments.base, |what| anstream::eprintln!("bn-perf gate: {what}"))?;
     let wants = |part| arguments.only.is_none_or(|only| only == part);
@@ -107,17 +96,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         instructions,
         verdict,
     };
-    let text = match arguments.format {
+    let text = match arguments.output.format {
         Format::Json => serde_json::to_string(&report)? + "\n",
         Format::Table => table(&report),
     };
-    match file {
-        Some(file) => file.finish(&text)?,
-        None => print!("{text}"),
-    }
-    if let Some(history) = &arguments.history {
-        history::append(history, &Line::Gate(Box::new(report)))?;
-    }
+    output.finish(&text, || Line::Gate(Box::new(report)))?;
     Ok(match verdict {
         Verdict::Pass => ExitCode::SUCCESS,
         Verdict::Slower => ExitCode::from(1),

@@ -12,8 +12,8 @@
 
 mod gate;
 mod measure;
+mod output;
 mod report;
-mod sample;
 
 use std::process::ExitCode;
 
@@ -42,9 +42,6 @@ enum Command {
     GatePower(gate::PowerArguments),
     /// Makes a page of histories and records: one file, with its pictures in it.
     Report(report::Arguments),
-    /// Measures one row and prints its raw samples.
-    #[command(hide = true)]
-    Sample(sample::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -57,7 +54,6 @@ fn main() -> ExitCode {
         Some(Command::Gate(arguments)) => gate::run(&arguments),
         Some(Command::GatePower(arguments)) => gate::power(&arguments).map(success),
         Some(Command::Report(arguments)) => report::run(&arguments).map(success),
-        Some(Command::Sample(arguments)) => sample::run(&arguments).map(success),
     };
     match outcome {
         Ok(status) => status,

@@ -1,19 +1,18 @@
 //! `bn-perf`: a run, and how it is shown.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use bn_bench::axes::{Cache, DType, Layout, Op};
-use bn_bench::history::{self, Line};
+use bn_bench::history::Line;
 use bn_bench::machine::Machine;
 use bn_bench::networks::Network;
 use bn_bench::paired::Plan;
 use bn_bench::table::tables;
-use bn_bench::whole_file::WholeFile;
 use bn_bench::{Settings, run as measure};
+use clap::Args;
 use clap::builder::PossibleValuesParser;
-use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::output::{Format, OutputArguments};
 
 /// What to measure, and what to make of it. Every option that can be given several
 /// times takes a list as well: --threads 1,2.
@@ -37,44 +36,14 @@ pub struct Arguments {
     /// The batch size, of networks that have none of their own.
     #[arg(long, default_value = "32", value_parser = at_least_one)]
     batch: usize,
-    #[command(flatten)]
-    plan: PlanArguments,
-    /// How to show the run.
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
-    /// Where to write it, instead of standard output.
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// A history to add the run to: a line of JSON, without the raw samples.
-    #[arg(long, value_name = "FILE")]
-    history: Option<PathBuf>,
-}
-
-/// How long to measure, and in which state of the caches.
-#[derive(Args)]
-pub struct PlanArguments {
     /// How long to measure a row; at least 5 rounds, at most 100.
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     seconds_per_row: f64,
     /// What the caches hold: what the call before left, or something else.
     #[arg(long, value_enum, default_value = "warm")]
     cache: Cache,
-}
-
-impl PlanArguments {
-    /// As the library has it.
-    pub fn plan(&self) -> Plan {
-        Plan { seconds: self.seconds_per_row, cache: self.cache }
-    }
-}
-
-/// For whom.
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-pub enum Format {
-    /// Tables for people.
-    Table,
-    /// A record, by the schema that `bn-perf schema` prints.
-    Json,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 fn network_names() -> PossibleValuesParser {
@@ -85,7 +54,7 @@ fn network_names() -> PossibleValuesParser {
 const MOST_THREADS: usize = 1024;
 
 /// A number of threads.
-pub fn thread_count(text: &str) -> Result<usize, String> {
+fn thread_count(text: &str) -> Result<usize, String> {
     at_least_one(text).and_then(|count| match count {
         ..=MOST_THREADS => Ok(count),
         _ => Err(format!("at most {MOST_THREADS}")),
@@ -111,11 +80,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// Measures, and prints or writes.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let settings = arguments.settings();
-    let file = arguments.output.as_deref().map(WholeFile::create).transpose()?;
-    // A history that cannot be added to is known before minutes are spent on it.
-    if let Some(history) = arguments.history.as_deref().filter(|history| history.exists()) {
-        history::read(history)?;
-    }
+    let output = arguments.output.open()?;
     let machine = Machine::look();
     if let Some(warning) = machine.warning() {
         anstream::eprintln!("WARNING: {warning}");
@@ -126,18 +91,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         bar.inc(1);
     })?;
     bar.finish_and_clear();
-    let text = match arguments.format {
+    let text = match arguments.output.format {
         Format::Json => record.to_json(),
         Format::Table => tables(&record),
     };
-    match file {
-        Some(file) => file.finish(&text)?,
-        None => print!("{text}"),
-    }
-    if let Some(history) = &arguments.history {
-        history::append(history, &Line::of_run(&record))?;
-    }
-    Ok(())
+    output.finish(&text, || Line::of_run(&record))
 }
 
 impl Arguments {
@@ -150,7 +108,7 @@ impl Arguments {
             layouts: distinct(&self.layouts),
             threads: distinct(&self.threads),
             ops: distinct(&self.ops),
-            plan: self.plan.plan(),
+            plan: Plan { seconds: self.seconds_per_row, cache: self.cache },
         }
     }
 }
