@@ -64,6 +64,7 @@ pub mod forward;
 mod kernels;
 mod layer;
 mod layout;
+pub mod mask;
 pub mod moments;
 pub mod running;
 mod saved;
@@ -76,11 +77,12 @@ pub use config::{Config, Momentum, Rank};
 pub use dtype::{DType, Element, MixesWith, check_dtypes};
 pub use error::Error;
 pub use fold::Map;
-pub use forward::{Affine, Statistics};
+pub use forward::{Affine, Relu, Statistics};
 pub use layer::{
     BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, Parts, Ranked, Ranks, Ranks1d, Ranks2d, Ranks3d,
 };
 pub use layout::MemoryFormat;
+pub use mask::ReluMask;
 pub use moments::{Moments, moments};
 pub use saved::{Gradients, GradientsInto, Saved, SecondGradients, Workspace};
 pub use state::{Entry, State};

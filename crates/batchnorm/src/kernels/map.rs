@@ -1,112 +1,96 @@
-//! One value out for each value in, with up to four numbers per channel.
+//! One value out for each value in, with up to four numbers per channel: the loops. The
+//! [maps](super::maps) say which.
 
 use std::ops::Range;
 
 use arrayvec::ArrayVec;
 
+use super::bits::Bits;
+use super::entry::Group;
 use super::geometry::{Columns, Pace, Rows};
+use super::maps::{Constants, Map, Use};
 use super::simd::{Kernel, LANES, Simd};
 use super::target::Target;
-use super::{Context, Inputs, LINE};
+use super::{Inputs, LINE};
 use crate::dtype::Element;
-
-/// The numbers of a channel that a [`Map`] uses.
-pub type Constants = [f64; 4];
-
-/// What becomes of an element.
-pub trait Map: Copy + Send + Sync {
-    /// Whether it reads x.
-    const X: bool;
-    /// Whether it reads g.
-    const G: bool;
-
-    /// The new values of eight elements.
-    fn apply<S: Simd>(simd: S, constants: [S::V; 4], x: S::V, g: S::V) -> S::V;
-}
-
-/// (x − mean)·factor + bias, of the constants mean, factor, bias.
-#[derive(Clone, Copy)]
-pub struct Normalize;
-
-impl Map for Normalize {
-    const X: bool = true;
-    const G: bool = false;
-
-    #[inline(always)]
-    fn apply<S: Simd>(simd: S, [mean, factor, bias, _]: [S::V; 4], x: S::V, _: S::V) -> S::V {
-        simd.mul_add(simd.sub(x, mean), factor, bias)
-    }
-}
-
-/// ((g − mean_g) − (x − mean)·slope)·factor, of the constants mean, mean_g, −slope,
-/// factor: what of g neither a shift nor a stretch of the channel explains.
-#[derive(Clone, Copy)]
-pub struct Project;
-
-impl Map for Project {
-    const X: bool = true;
-    const G: bool = true;
-
-    #[inline(always)]
-    fn apply<S: Simd>(simd: S, [mean, mean_g, slope, factor]: [S::V; 4], x: S::V, g: S::V) -> S::V {
-        let rest = simd.mul_add(simd.sub(x, mean), slope, simd.sub(g, mean_g));
-        simd.mul(rest, factor)
-    }
-}
-
-/// g·factor + (x·slope + rest), of the constants factor, slope, rest: [`Project`] with
-/// its brackets dissolved.
-#[derive(Clone, Copy)]
-pub struct Combine;
-
-impl Map for Combine {
-    const X: bool = true;
-    const G: bool = true;
-
-    #[inline(always)]
-    fn apply<S: Simd>(simd: S, [factor, slope, rest, _]: [S::V; 4], x: S::V, g: S::V) -> S::V {
-        simd.mul_add(g, factor, simd.mul_add(x, slope, rest))
-    }
-}
-
-/// g·factor, of the constant factor.
-#[derive(Clone, Copy)]
-pub struct Scale;
-
-impl Map for Scale {
-    const X: bool = false;
-    const G: bool = true;
-
-    #[inline(always)]
-    fn apply<S: Simd>(simd: S, [factor, ..]: [S::V; 4], _: S::V, g: S::V) -> S::V {
-        simd.mul(g, factor)
-    }
-}
 
 /// What streamed vectors must be aligned to, in bytes.
 const STREAM_ALIGNMENT: usize = 16;
 
-/// The new values of eight elements.
+/// The bytes of a mask that belong to neighbours, one for every eight begun: none where
+/// the map has nothing to do with them.
+struct Eights<'a> {
+    read: &'a [u8],
+    write: &'a mut [u8],
+}
+
+impl Eights<'_> {
+    /// The bits of the k-th eight, for a map that reads them.
+    #[inline(always)]
+    fn get<M: Map>(&self, k: usize) -> u8 {
+        if matches!(M::MASK, Use::Read) { self.read[k] } else { 0 }
+    }
+
+    /// Keeps the bits of the k-th eight, of a map that writes them.
+    #[inline(always)]
+    fn set<M: Map>(&mut self, k: usize, bits: u8) {
+        if matches!(M::MASK, Use::Written) {
+            self.write[k] = bits;
+        }
+    }
+}
+
+/// What becomes of eight elements, and the bits that were given or that came of it.
+#[inline(always)]
+fn value<S: Simd, M: Map>(simd: S, constants: [S::V; 4], x: S::V, g: S::V, bits: u8) -> (S::V, u8) {
+    match M::MASK {
+        Use::None => (M::apply(simd, constants, x, g), bits),
+        Use::Read => (M::apply(simd, constants, x, simd.gate(g, bits)), bits),
+        Use::Written => {
+            let v = M::apply(simd, constants, x, g);
+            let bits = simd.positive(v);
+            (simd.gate(v, bits), bits)
+        }
+    }
+}
+
+/// The new values of eight elements, and their bits.
 #[inline(always)]
 fn map_eight<S: Simd, T: Element, M: Map, const STREAM: bool>(
     simd: S,
     constants: [S::V; 4],
     x: &[T; LANES],
     g: &[T; LANES],
+    bits: u8,
     out: &mut [T; LANES],
-) {
+) -> u8 {
     let x = if M::X { T::load(simd, x) } else { constants[0] };
     let g = if M::G { T::load(simd, g) } else { x };
-    let v = M::apply(simd, constants, x, g);
-    if STREAM { T::stream(simd, v, out) } else { T::store(simd, v, out) }
+    let (v, bits) = value::<S, M>(simd, constants, x, g, bits);
+    if STREAM {
+        T::stream(simd, v, out)
+    } else {
+        T::store(simd, v, out)
+    }
+    bits
 }
 
 /// Those of fewer.
 #[inline(always)]
-fn map_part<S: Simd, T: Element, M: Map>(simd: S, constants: [S::V; 4], x: &[T], g: &[T], out: &mut [T]) {
+fn map_part<S: Simd, T: Element, M: Map>(
+    simd: S,
+    constants: [S::V; 4],
+    x: &[T],
+    g: &[T],
+    bits: u8,
+    out: &mut [T],
+) -> u8 {
     let x = if M::X { T::load_part(simd, x) } else { constants[0] };
     let g = if M::G { T::load_part(simd, g) } else { x };
-    T::store_part(simd, M::apply(simd, constants, x, g), out);
+    let (v, bits) = value::<S, M>(simd, constants, x, g, bits);
+    T::store_part(simd, v, out);
+    // No bits of what is not there.
+    bits & ((1 << out.len()) - 1)
 }
 
 /// Those of neighbours of one channel.
@@ -116,22 +100,40 @@ fn map_row<S: Simd, T: Element, M: Map, const STREAM: bool>(
     constants: [S::V; 4],
     x: &[T],
     g: &[T],
+    mut bits: Eights<'_>,
     out: &mut [T],
 ) {
     let (x_eights, x_rest) = x.as_chunks::<LANES>();
     let (g_eights, g_rest) = g.as_chunks::<LANES>();
     let (out_eights, out_rest) = out.as_chunks_mut::<LANES>();
-    for ((x, g), out) in x_eights.iter().zip(g_eights).zip(out_eights) {
-        map_eight::<S, T, M, STREAM>(simd, constants, x, g, out);
+    let whole = out_eights.len();
+    for (k, ((x, g), out)) in x_eights.iter().zip(g_eights).zip(out_eights).enumerate() {
+        let of_eight = bits.get::<M>(k);
+        let of_eight = map_eight::<S, T, M, STREAM>(simd, constants, x, g, of_eight, out);
+        bits.set::<M>(k, of_eight);
     }
     if !out_rest.is_empty() {
-        map_part::<S, T, M>(simd, constants, x_rest, g_rest, out_rest);
+        let of_part = bits.get::<M>(whole);
+        let of_part = map_part::<S, T, M>(simd, constants, x_rest, g_rest, of_part, out_rest);
+        bits.set::<M>(whole, of_part);
     }
 }
 
 #[inline(always)]
 fn splat<S: Simd>(simd: S, constants: &Constants) -> [S::V; 4] {
     [simd.splat(constants[0]), simd.splat(constants[1]), simd.splat(constants[2]), simd.splat(constants[3])]
+}
+
+/// The bytes of neighbours whose bits lie there.
+///
+/// # Safety
+/// Where the map writes them: while the result lives, nobody else takes any of them.
+#[inline(always)]
+unsafe fn eights<M: Map>(bits: Bits<'_>, place: Range<usize>) -> Eights<'_> {
+    let read = if matches!(M::MASK, Use::Read) { bits.read(place.clone()) } else { &[] };
+    // SAFETY: as this function's own contract.
+    let write = if matches!(M::MASK, Use::Written) { unsafe { bits.write(place) } } else { &mut [] };
+    Eights { read, write }
 }
 
 /// Some channels in rows, over some pieces.
@@ -141,6 +143,7 @@ struct MapRows<'a, T, M> {
     channels: Range<usize>,
     pieces: Range<usize>,
     constants: &'a [Constants],
+    bits: Bits<'a>,
     out: &'a Target<'a, T>,
     stream: bool,
     map: M,
@@ -153,29 +156,40 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
     fn run<S: Simd>(self, simd: S) {
         let _ = self.map;
         let channel_stride = self.rows.channel_stride;
+        let of_bits = self.rows.of_bits();
         for piece in self.pieces {
             let (first, len) = self.rows.piece(piece);
             let mut start = first + self.channels.start * channel_stride;
+            let mut bit = of_bits.piece(piece).0 + self.channels.start * of_bits.channel_stride;
             for constants in self.constants {
                 let place = start..start + len;
                 // SAFETY: a place belongs to one channel and one piece, and each of
                 // those is in the hands of one thread.
                 let out = unsafe { self.out.slice(place.clone()) };
+                // SAFETY: likewise, and the bits of a piece begin and end with a byte.
+                let bits = unsafe { eights::<M>(self.bits, bit..bit + len) };
                 // What a map does not read is given all the same: it is there.
                 let (x, g) = (self.inputs.x(place.clone()), self.inputs.g(place));
                 let constants = splat(simd, constants);
-                if self.stream {
+                if !self.stream {
+                    map_row::<S, T, M, false>(simd, constants, x, g, bits, out);
+                } else if matches!(M::MASK, Use::None) {
                     // Up to a whole line first, so that only whole lines are streamed.
                     let head = out.as_ptr().align_offset(LINE).min(len);
                     let (x_head, x) = x.split_at(head);
                     let (g_head, g) = g.split_at(head);
                     let (out_head, out) = out.split_at_mut(head);
-                    map_row::<S, T, M, false>(simd, constants, x_head, g_head, out_head);
-                    map_row::<S, T, M, true>(simd, constants, x, g, out);
+                    let none = Eights { read: &[], write: &mut [] };
+                    map_row::<S, T, M, false>(simd, constants, x_head, g_head, none, out_head);
+                    map_row::<S, T, M, true>(simd, constants, x, g, bits, out);
+                } else if out.as_ptr().addr().is_multiple_of(STREAM_ALIGNMENT) {
+                    // A head would move the eights against the bytes of the mask.
+                    map_row::<S, T, M, true>(simd, constants, x, g, bits, out);
                 } else {
-                    map_row::<S, T, M, false>(simd, constants, x, g, out);
+                    map_row::<S, T, M, false>(simd, constants, x, g, bits, out);
                 }
                 start += channel_stride;
+                bit += of_bits.channel_stride;
             }
         }
         if self.stream {
@@ -195,6 +209,7 @@ struct MapColumns<'a, T, M> {
     channels: Range<usize>,
     positions: Range<usize>,
     constants: &'a [Constants],
+    bits: Bits<'a>,
     out: &'a Target<'a, T>,
     stream: bool,
     map: M,
@@ -235,9 +250,11 @@ impl<T: Element, M: Map> MapColumns<'_, T, M> {
         constants: &[[[f64; LANES]; 4]],
         positions: Range<usize>,
     ) -> Range<usize> {
+        let of_bits = self.columns.of_bits();
         let mut position = positions.start;
         while position + P <= positions.end {
             let place = |k| self.columns.row(&self.channels, position + k);
+            let bits = |k| of_bits.row(&self.channels, position + k);
             if self.pace.prefetch {
                 self.inputs.prefetch(simd, place(0).start..place(P - 1).end);
             }
@@ -246,10 +263,12 @@ impl<T: Element, M: Map> MapColumns<'_, T, M> {
             // SAFETY: a place belongs to one position and some channels, and those are
             // in the hands of one thread; positions differ.
             let out: [&mut [T]; P] = std::array::from_fn(|k| unsafe { self.out.slice(place(k)) });
+            // SAFETY: likewise, and the bits of a group of channels begin and end with a byte.
+            let bits: [_; P] = std::array::from_fn(|k| unsafe { eights::<M>(self.bits, bits(k)) });
             if self.stream {
-                map_across::<S, T, M, P, true>(simd, constants, x, g, out);
+                map_across::<S, T, M, P, true>(simd, constants, x, g, bits, out);
             } else {
-                map_across::<S, T, M, P, false>(simd, constants, x, g, out);
+                map_across::<S, T, M, P, false>(simd, constants, x, g, bits, out);
             }
             position += P;
         }
@@ -264,6 +283,7 @@ fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: bool>(
     constants: &[[[f64; LANES]; 4]],
     x: [&[T]; P],
     g: [&[T]; P],
+    mut bits: [Eights<'_>; P],
     out: [&mut [T]; P],
 ) {
     let whole = x[0].len() / LANES;
@@ -273,14 +293,18 @@ fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: bool>(
         let constants = loaded(simd, constants);
         for p in 0..P {
             let out = &mut out[p].as_chunks_mut().0[k];
-            map_eight::<S, T, M, STREAM>(simd, constants, &x_eights[p][k], &g_eights[p][k], out);
+            let (x, g, of_eight) = (&x_eights[p][k], &g_eights[p][k], bits[p].get::<M>(k));
+            let of_eight = map_eight::<S, T, M, STREAM>(simd, constants, x, g, of_eight, out);
+            bits[p].set::<M>(k, of_eight);
         }
     }
     if let Some(constants) = constants.get(whole) {
         let constants = loaded(simd, constants);
         for p in 0..P {
             let from = whole * LANES;
-            map_part::<S, T, M>(simd, constants, &x[p][from..], &g[p][from..], &mut out[p][from..]);
+            let (x, g, of_part) = (&x[p][from..], &g[p][from..], bits[p].get::<M>(whole));
+            let of_part = map_part::<S, T, M>(simd, constants, x, g, of_part, &mut out[p][from..]);
+            bits[p].set::<M>(whole, of_part);
         }
     }
 }
@@ -304,40 +328,30 @@ const PORTION: usize = 1 << 16;
 
 /// Maps some channels in rows.
 pub fn rows<T: Element, M: Map>(
-    context: Context,
+    group: Group<'_, T>,
     map: M,
     rows: &Rows,
-    inputs: Inputs<'_, T>,
-    channels: &Range<usize>,
     constants: &[Constants],
     out: &Target<'_, T>,
 ) {
+    let Group { context, inputs, bits, channels, .. } = group;
     let stream = context.stream && rows.inner >= STREAMED_ROW;
     let step = (PORTION / (channels.len() * rows.inner).max(1)).max(1);
     context.team.each_from_the_end(0..rows.pieces(), step, &|pieces| {
-        context.run(MapRows {
-            rows,
-            inputs,
-            channels: channels.clone(),
-            pieces,
-            constants,
-            out,
-            stream,
-            map,
-        });
+        let channels = channels.clone();
+        context.run(MapRows { rows, inputs, channels, pieces, constants, bits, out, stream, map });
     });
 }
 
 /// Maps some channels in columns, at most [`MOST_COLUMNS`].
 pub fn columns<T: Element, M: Map>(
-    context: Context,
+    group: Group<'_, T>,
     map: M,
     columns: &Columns,
-    inputs: Inputs<'_, T>,
-    channels: &Range<usize>,
     constants: &[Constants],
     out: &Target<'_, T>,
 ) {
+    let Group { context, inputs, bits, channels, .. } = group;
     let aligned = |elements: usize| (elements * size_of::<T>()).is_multiple_of(STREAM_ALIGNMENT);
     let pace = columns.pace::<T>(context.bytes);
     let stream = context.stream
@@ -347,6 +361,17 @@ pub fn columns<T: Element, M: Map>(
     let step = (PORTION / channels.len().max(1)).max(1);
     context.team.each_from_the_end(0..columns.positions, step, &|positions| {
         let channels = channels.clone();
-        context.run(MapColumns { columns, pace, inputs, channels, positions, constants, out, stream, map });
+        context.run(MapColumns {
+            columns,
+            pace,
+            inputs,
+            channels,
+            positions,
+            constants,
+            bits,
+            out,
+            stream,
+            map,
+        });
     });
 }

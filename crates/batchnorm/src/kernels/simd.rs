@@ -39,6 +39,11 @@ pub trait Simd: Copy + Send + Sync {
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The first `count` lanes; 0 in the others.
     fn first(self, v: Self::V, count: usize) -> Self::V;
+    /// A bit for each lane, the lowest for the first: clear where the lane is at most 0,
+    /// set where it is more, or NaN.
+    fn positive(self, v: Self::V) -> u8;
+    /// The lanes whose bit is set; +0 in the others, whatever they hold.
+    fn gate(self, v: Self::V, bits: u8) -> Self::V;
 
     /// Eight f64.
     fn load_f64(self, from: &[f64; LANES]) -> Self::V;
@@ -135,6 +140,13 @@ pub fn put<T: Element>(lanes: &[T; LANES], part: &mut [T]) {
     part.iter_mut().zip(lanes).for_each(|(slot, lane)| *slot = *lane);
 }
 
+/// Whether relu lets `v` through: NaN it does.
+#[inline(always)]
+pub fn is_positive(v: f64) -> bool {
+    // Not `v > 0.0`, which is false of NaN.
+    v > 0.0 || v.is_nan()
+}
+
 /// Plain Rust, for any processor. What it has of vectors, the compiler finds.
 #[derive(Clone, Copy)]
 pub struct Portable;
@@ -181,6 +193,14 @@ impl Simd for Portable {
     #[inline(always)]
     fn first(self, v: Self::V, count: usize) -> Self::V {
         std::array::from_fn(|k| if k < count { v[k] } else { 0.0 })
+    }
+    #[inline(always)]
+    fn positive(self, v: Self::V) -> u8 {
+        v.iter().enumerate().fold(0, |bits, (k, v)| bits | (u8::from(is_positive(*v)) << k))
+    }
+    #[inline(always)]
+    fn gate(self, v: Self::V, bits: u8) -> Self::V {
+        std::array::from_fn(|k| if bits >> k & 1 == 1 { v[k] } else { 0.0 })
     }
     #[inline(always)]
     fn load_f64(self, from: &[f64; LANES]) -> Self::V {

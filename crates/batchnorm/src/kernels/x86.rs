@@ -162,6 +162,14 @@ impl Simd for Avx512 {
         unsafe { _mm512_maskz_mov_pd(mask(count), v) }
     }
     #[inline(always)]
+    fn positive(self, v: __m512d) -> u8 {
+        unsafe { _mm512_cmp_pd_mask::<_CMP_NLE_UQ>(v, _mm512_setzero_pd()) }
+    }
+    #[inline(always)]
+    fn gate(self, v: __m512d, bits: u8) -> __m512d {
+        unsafe { _mm512_maskz_mov_pd(bits, v) }
+    }
+    #[inline(always)]
     fn load_f64(self, from: &[f64; LANES]) -> __m512d {
         // SAFETY: a reference to eight f64.
         unsafe { _mm512_loadu_pd(from.as_ptr()) }
@@ -316,6 +324,26 @@ impl Simd for Avx2 {
             let low = _mm256_castsi256_pd(_mm256_cvtepi32_epi64(_mm_loadu_si128(keep.cast())));
             let high = _mm256_castsi256_pd(_mm256_cvtepi32_epi64(_mm_loadu_si128(keep.add(4).cast())));
             [_mm256_and_pd(v[0], low), _mm256_and_pd(v[1], high)]
+        }
+    }
+    #[inline(always)]
+    fn positive(self, v: Self::V) -> u8 {
+        unsafe {
+            let zero = _mm256_setzero_pd();
+            let low = _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_NLE_UQ>(v[0], zero));
+            let high = _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_NLE_UQ>(v[1], zero));
+            (low | high << 4) as u8
+        }
+    }
+    #[inline(always)]
+    fn gate(self, v: Self::V, bits: u8) -> Self::V {
+        unsafe {
+            let bits = _mm256_set1_epi64x(bits.into());
+            let chosen = |of_lanes: __m256i| {
+                _mm256_castsi256_pd(_mm256_cmpeq_epi64(_mm256_and_si256(bits, of_lanes), of_lanes))
+            };
+            let (low, high) = (_mm256_setr_epi64x(1, 2, 4, 8), _mm256_setr_epi64x(16, 32, 64, 128));
+            [_mm256_and_pd(v[0], chosen(low)), _mm256_and_pd(v[1], chosen(high))]
         }
     }
     #[inline(always)]
