@@ -71,6 +71,12 @@ pub struct Relu<'a, T> {
     pub mask: &'a mut ReluMask,
 }
 
+impl<T> Relu<'_, T> {
+    pub(crate) fn check(&self, input: &[usize]) -> Result<(), Error> {
+        check_shape("residual", input, self.residual.as_ref().map_or(input, |residual| residual.shape()))
+    }
+}
+
 /// Element c of a parameter, or what stands for an absent one.
 pub(crate) fn at<P: Element>(parameter: Option<ArrayView1<'_, P>>, c: usize, absent: f64) -> f64 {
     parameter.map_or(absent, |parameter| parameter[c].to_f64())
@@ -362,9 +368,7 @@ fn check<T, P: Element>(
     Rank::Any.check(input.ndim())?;
     let channels = input.shape()[1];
     check_shape("output", input.shape(), output.shape())?;
-    if let Some(residual) = relu.and_then(|relu| relu.residual.as_ref()) {
-        check_shape("residual", input.shape(), residual.shape())?;
-    }
+    relu.map_or(Ok(()), |relu| relu.check(input.shape()))?;
     check_shape("statistics", &[channels], &[statistics.len()])?;
     affine.check(channels)
 }
