@@ -107,5 +107,7 @@ pub use layer::{
 pub use layout::MemoryFormat;
 pub use mask::ReluMask;
 pub use moments::{Moments, moments};
-pub use saved::{Gradients, GradientsInto, ReluGradientsInto, Saved, SecondGradients, Workspace};
+pub use saved::{
+    Gradients, GradientsInto, ReluGradientsInto, Saved, SecondGradients, WithResidual, Workspace,
+};
 pub use state::{Entry, State};

@@ -57,6 +57,9 @@ pub struct Gradients<T, P, D: Dimension> {
     pub bias: Option<Array1<P>>,
 }
 
+/// The gradients of the batch norm, and that of what was added to it.
+pub type WithResidual<T, P, D> = (Gradients<T, P, D>, Array<T, D>);
+
 impl<T, P> Gradients<T, P, IxDyn> {
     fn views(&mut self) -> GradientsInto<'_, T, P> {
         GradientsInto {
@@ -173,7 +176,7 @@ impl<P: Element> Saved<P> {
         grad_output: ArrayView<'_, T, D>,
         relu: &ReluMask,
         mask: OutputMask,
-    ) -> Result<(Gradients<T, P, D>, Array<T, D>), Error> {
+    ) -> Result<WithResidual<T, P, D>, Error> {
         let (input, grad_output) = (input.into_dyn(), grad_output.into_dyn());
         let (mut gradients, mut residual) = (self.blank(&input, mask), zeros_like(&input));
         let into = ReluGradientsInto { residual: Some(residual.view_mut()), batch_norm: gradients.views() };
