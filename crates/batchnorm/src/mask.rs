@@ -11,7 +11,7 @@
 //! same.
 //!
 //! The bits lie in memory as the input of their forward pass did, each row of neighbours
-//! padded to whole bytes: one bit for 32 of an f32. A backward pass whose arrays lie in
+//! padded to whole bytes: a 32nd of what the input takes in f32. A backward pass whose arrays lie in
 //! that order takes the vector kernels; any other order comes out as right, but slower.
 
 use ndarray::{ArrayD, ArrayViewD, Dimension, IxDyn};

@@ -360,9 +360,11 @@ fn a_channel_with_nan_or_beyond_f64_leaves_the_others_alone() {
                 let mut layer = BatchNorm::<f64>::new(Config::new(5));
                 // A mask with every bit of another pass set.
                 let mut mask = layer.forward_relu(x.mapv(|_| f64::NAN).view()).unwrap().2;
+                let fresh = layer.forward_add_relu(x.view(), z.view()).unwrap().2;
                 let (mut y, mut saved) = (x.clone(), Saved::default());
                 let relu = Relu { residual: Some(z.view()), mask: &mut mask };
                 layer.forward_relu_into(x.view(), relu, y.view_mut(), &mut saved).unwrap();
+                assert_eq!(mask, fresh, "{layout:?} {value}: nothing is left of another pass");
                 let mut plain = x.clone();
                 layer.forward_into(x.view(), plain.view_mut(), &mut saved).unwrap();
                 plain += &z;
@@ -394,6 +396,8 @@ fn every_array_may_lie_otherwise() {
     let [x, z, g] = [1, 2, 3].map(|seed| noise::<f64>(&shape, 0.5, seed));
     let run = |of_x: Layout, of_z: Layout, of_backward: Layout, of_g: Layout| {
         let mut layer = BatchNorm::<f64>::new(Config::new(10));
+        // Were the places between rows let through, their bits would be set.
+        layer.state_mut().bias = Some(Array1::ones(10));
         let (x_there, z) = (laid(&x, of_x), laid(&z, of_z));
         let (y, saved, mask) = layer.forward_add_relu(x_there.view(), z.view()).unwrap();
         let (x, g) = (laid(&x, of_backward), laid(&g, of_g));

@@ -201,6 +201,8 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
 /// Most channels in columns whose constants are at hand together.
 const MOST_COLUMNS: usize = super::reduce::MOST_COLUMNS;
 
+const _: () = assert!(MOST_COLUMNS.is_multiple_of(LANES), "a group begins a byte of a mask");
+
 /// Some channels in columns, over some positions.
 struct MapColumns<'a, T, M> {
     columns: &'a Columns,
