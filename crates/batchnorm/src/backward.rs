@@ -13,27 +13,40 @@
 //! They make Σ grad_input = 0: moving a whole channel changes nothing. (Hence a
 //! gradient test with g = 1 throughout tests nothing: all its gradients are 0.)
 //!
+//! Where a relu followed, its [`ReluMask`] comes first, and g' takes the place of g in all
+//! of that ([`backward_relu_into`]):
+//!
+//! ```text
+//! g'            = g where the bit is set, 0 elsewhere
+//! grad_residual = g'                                                what was added before relu
+//! ```
+//!
 //! Two readings of input and grad_output: one for the sums, one for grad_input.
 //! Done apart, as [`gradient_sums_into`] and [`grad_input_into`], they serve a
 //! batch in parts: add the parts' sums between the two.
+
+mod tiles;
 
 use std::ops::{Add, Range};
 
 use ndarray::{ArrayView1, ArrayViewD, ArrayViewMutD};
 
+use self::tiles::Work;
 use crate::admit::Origin;
 use crate::config::Rank;
 use crate::dtype::{Element, MixesWith};
 use crate::error::Error;
 use crate::forward::{Statistics, at};
+use crate::kernels::bits::Bits;
 use crate::kernels::entry::{Group, Operation, Terms};
 use crate::kernels::geometry::Geometry;
-use crate::kernels::map::Constants;
+use crate::kernels::maps::Constants;
 use crate::kernels::target::Target;
 use crate::kernels::{Context, Inputs, PerChannel};
-use crate::layout::{BLANK, Sink, Source, Tile, WIDTH, Walk, check_shape, plain, plain_mut};
+use crate::layout::{Sink, check_shape, plain, plain_mut};
+use crate::mask::ReluMask;
 use crate::state::check_length;
-use crate::sum::{Pair, accumulate};
+use crate::sum::Pair;
 
 /// The two sums of a channel that its gradients are made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -111,23 +124,54 @@ pub fn backward_into<T: MixesWith<P>, P: Element>(
     sums: &mut [GradSums],
     grad_input: Option<ArrayViewMutD<'_, T>>,
 ) -> Result<(), Error> {
+    run(at, None, sums, grad_input, None)
+}
+
+/// As [`backward_into`], through the relu that followed: with g' for g, which goes to
+/// `grad_residual` where that is asked.
+///
+/// The batch in parts needs no form of its own: g' is what [`gradient_sums_into`] and
+/// [`grad_input_into`] then take.
+///
+/// # Errors
+/// As [`backward_into`], and [`Error::Shape`] for a mask of another shape than the input.
+pub fn backward_relu_into<T: MixesWith<P>, P: Element>(
+    at: &At<'_, T, P>,
+    mask: &ReluMask,
+    sums: &mut [GradSums],
+    grad_input: Option<ArrayViewMutD<'_, T>>,
+    grad_residual: Option<ArrayViewMutD<'_, T>>,
+) -> Result<(), Error> {
+    run(at, Some(mask), sums, grad_input, grad_residual)
+}
+
+fn run<T: MixesWith<P>, P: Element>(
+    at: &At<'_, T, P>,
+    mask: Option<&ReluMask>,
+    sums: &mut [GradSums],
+    mut grad_input: Option<ArrayViewMutD<'_, T>>,
+    mut grad_residual: Option<ArrayViewMutD<'_, T>>,
+) -> Result<(), Error> {
     at.check()?;
     check_sums(at, sums)?;
-    let mut grad_input = grad_input;
-    if let Some((job, out)) = Job::of(at, grad_input.as_mut()) {
+    mask.map_or(Ok(()), |mask| mask.check(at.input.shape()))?;
+    for (name, array) in [("grad_input", &grad_input), ("grad_residual", &grad_residual)] {
+        array.as_ref().map_or(Ok(()), |array| check_shape(name, at.input.shape(), array.shape()))?;
+    }
+    if let Some(job) = Job::of(at, mask, grad_input.as_mut(), grad_residual.as_mut()) {
         job.context.each_group::<T, _>(&job.geometry, sums, &|group, sums| {
             job.sum(&group, sums);
-            if let Some(out) = &out {
-                job.grad_input(&group, sums, out);
-            }
+            job.grad_residual(&group);
+            job.grad_input(&group, sums);
         });
         return Ok(());
     }
-    let mut sink = sink_for(at, grad_input.as_mut())?;
-    let mut work = Work::new(at);
+    let (mut of_input, mut of_residual) =
+        (grad_input.as_mut().map(Sink::new), grad_residual.as_mut().map(Sink::new));
+    let mut work = Work::new(at, mask);
     for group in work.walk.groups() {
-        work.sum(&group, sums);
-        if let Some(sink) = &mut sink {
+        work.sum(&group, sums, of_residual.as_mut());
+        if let Some(sink) = &mut of_input {
             work.grad_input(&group, sums, sink);
         }
     }
@@ -157,17 +201,16 @@ pub fn grad_input_into<T: MixesWith<P>, P: Element>(
 ) -> Result<(), Error> {
     at.check()?;
     check_sums(at, sums)?;
-    if let Some((job, Some(out))) = Job::of(at, Some(&mut grad_input)) {
+    check_shape("grad_input", at.input.shape(), grad_input.shape())?;
+    if let Some(job) = Job::of(at, None, Some(&mut grad_input), None) {
         job.context.each_group::<T, _>(&job.geometry, (), &|group, ()| {
-            job.grad_input(&group, &sums[group.clone()], &out);
+            job.grad_input(&group, &sums[group.clone()]);
         });
         return Ok(());
     }
-    let mut work = Work::new(at);
-    if let Some(mut sink) = sink_for(at, Some(&mut grad_input))? {
-        for group in work.walk.groups() {
-            work.grad_input(&group, sums, &mut sink);
-        }
+    let (mut work, mut sink) = (Work::new(at, None), Sink::new(&mut grad_input));
+    for group in work.walk.groups() {
+        work.grad_input(&group, sums, &mut sink);
     }
     Ok(())
 }
@@ -176,40 +219,42 @@ fn check_sums<T, P>(at: &At<'_, T, P>, sums: &[GradSums]) -> Result<(), Error> {
     check_shape("sums", &[at.input.shape()[1]], &[sums.len()])
 }
 
-fn sink_for<'s, T: Element, P>(
-    at: &At<'_, T, P>,
-    grad_input: Option<&'s mut ArrayViewMutD<'_, T>>,
-) -> Result<Option<Sink<'s, T>>, Error> {
-    let Some(grad_input) = grad_input else { return Ok(None) };
-    check_shape("grad_input", at.input.shape(), grad_input.shape())?;
-    Ok(Some(Sink::new(grad_input)))
-}
-
 /// A backward pass that the kernels can take.
 struct Job<'a, 'b, T, P> {
     context: Context,
     geometry: Geometry,
     inputs: Inputs<'a, T>,
+    /// The mask, if any.
+    bits: Bits<'a>,
     at: &'a At<'b, T, P>,
+    grad_input: Option<Target<'a, T>>,
+    grad_residual: Option<Target<'a, T>>,
 }
 
 impl<'a, 'b, T: MixesWith<P>, P: Element> Job<'a, 'b, T, P> {
     /// Where all arrays lie plainly, and alike, and no deviation needs a scale.
-    #[allow(clippy::type_complexity)] // Two parts, the second optional.
-    fn of<'o>(
+    fn of(
         at: &'a At<'b, T, P>,
-        grad_input: Option<&'o mut ArrayViewMutD<'_, T>>,
-    ) -> Option<(Self, Option<Target<'o, T>>)> {
+        mask: Option<&'a ReluMask>,
+        grad_input: Option<&'a mut ArrayViewMutD<'_, T>>,
+        grad_residual: Option<&'a mut ArrayViewMutD<'_, T>>,
+    ) -> Option<Self> {
         let (x, geometry) = plain(&at.input)?;
         let (g, of_g) = plain(&at.grad_output)?;
         if of_g != geometry || !at.statistics.iter().all(Statistics::unscaled) {
             return None;
         }
-        let context = Context::for_elements::<T>(x.len());
-        let job = Job { context, geometry, inputs: Inputs::with(x, g), at };
-        let Some(grad_input) = grad_input else { return Some((job, None)) };
-        let (out, of_out) = plain_mut(grad_input)?;
-        (of_out == geometry).then(|| (job, Some(Target::new(out))))
+        let bits = match mask {
+            Some(mask) => Bits::Read(mask.bytes_like(&geometry)?),
+            None => Bits::None,
+        };
+        let (grad_input, grad_residual) = (target(&geometry, grad_input)?, target(&geometry, grad_residual)?);
+        let (context, inputs) = (Context::for_elements::<T>(x.len()), Inputs::with(x, g));
+        Some(Job { context, geometry, inputs, bits, at, grad_input, grad_residual })
+    }
+
+    fn gated(&self) -> bool {
+        !matches!(self.bits, Bits::None)
     }
 
     fn sum(&self, group: &Range<usize>, sums: &mut [GradSums]) {
@@ -220,7 +265,8 @@ impl<'a, 'b, T: MixesWith<P>, P: Element> Job<'a, 'b, T, P> {
             means.extend(statistics.iter().map(|s| s.mean_pair().hi));
         }
         let shifts = (!near).then_some(means.as_slice());
-        self.group(group).sums(Terms::Gradients, shifts, &mut totals);
+        let terms = if self.gated() { Terms::GatedGradients } else { Terms::Gradients };
+        self.group(group).sums(terms, shifts, &mut totals);
         for ((sums, statistics), total) in sums.iter_mut().zip(statistics).zip(&totals) {
             let [g, mut g_deviation] = total.map(Pair::value);
             if near {
@@ -232,7 +278,17 @@ impl<'a, 'b, T: MixesWith<P>, P: Element> Job<'a, 'b, T, P> {
         }
     }
 
-    fn grad_input(&self, group: &Range<usize>, sums: &[GradSums], out: &Target<'_, T>) {
+    /// g', where it is asked for.
+    fn grad_residual(&self, group: &Range<usize>) {
+        let Some(out) = &self.grad_residual else { return };
+        let mut constants = Constants::new();
+        constants.fill(group.clone().map(|_| [0.0; 4]));
+        T::map(self.group(group), Operation::Gate, &constants, out);
+    }
+
+    /// grad_input, where it is asked for.
+    fn grad_input(&self, group: &Range<usize>, sums: &[GradSums]) {
+        let Some(out) = &self.grad_input else { return };
         let near = self.at.statistics[group.clone()].iter().all(Statistics::near::<T>);
         let of_channel = |(c, sums): (usize, &GradSums)| {
             let statistics = &self.at.statistics[c];
@@ -250,89 +306,32 @@ impl<'a, 'b, T: MixesWith<P>, P: Element> Job<'a, 'b, T, P> {
                 [mean, mean_g, -slope, factor]
             }
         };
-        let mut constants = PerChannel::<Constants>::new();
-        constants.extend(group.clone().zip(sums).map(of_channel));
-        let operation = match self.at.origin {
-            Origin::Batch if near => Operation::Combine,
-            Origin::Batch => Operation::Project,
-            Origin::Running => Operation::Scale,
+        let mut constants = Constants::new();
+        constants.fill(group.clone().zip(sums).map(of_channel));
+        let operation = match (self.at.origin, self.gated()) {
+            (Origin::Batch, false) if near => Operation::Combine,
+            (Origin::Batch, true) if near => Operation::GatedCombine,
+            (Origin::Batch, false) => Operation::Project,
+            (Origin::Batch, true) => Operation::GatedProject,
+            (Origin::Running, false) => Operation::Scale,
+            (Origin::Running, true) => Operation::GatedScale,
         };
         T::map(self.group(group), operation, &constants, out);
     }
 
     fn group<'g>(&'g self, channels: &'g Range<usize>) -> Group<'g, T> {
-        Group { context: self.context, geometry: &self.geometry, inputs: self.inputs, channels }
+        let Job { context, ref geometry, inputs, bits, .. } = *self;
+        Group { context, geometry, inputs, bits, channels }
     }
 }
 
-/// A backward pass under way: both inputs, and a tile for each.
-struct Work<'a, T, P> {
-    walk: Walk,
-    input: Source<'a, T>,
-    grad_output: Source<'a, T>,
-    weight: Option<ArrayView1<'a, P>>,
-    statistics: &'a [Statistics],
-    origin: Origin,
-    x: Tile,
-    g: Tile,
-}
-
-impl<'a, T: Element, P: Element> Work<'a, T, P> {
-    fn new(at: &'a At<'_, T, P>) -> Self {
-        Work {
-            walk: Walk::over(&at.input),
-            input: Source::new(&at.input),
-            grad_output: Source::new(&at.grad_output),
-            weight: at.weight,
-            statistics: at.statistics,
-            origin: at.origin,
-            x: BLANK,
-            g: BLANK,
-        }
-    }
-
-    fn sum(&mut self, group: &Range<usize>, sums: &mut [GradSums]) {
-        let mut totals = [[Pair::default(); 2]; WIDTH];
-        for piece in self.walk.pieces() {
-            self.input.load(group, &piece, &mut self.x);
-            self.grad_output.load(group, &piece, &mut self.g);
-            let rows = self.x.iter().zip(&self.g);
-            for ((c, total), (x, g)) in group.clone().zip(&mut totals).zip(rows) {
-                let statistics = self.statistics[c];
-                accumulate::<T, 2>(total, piece.len(), |k| [g[k], g[k] * statistics.deviation(x[k])]);
-            }
-        }
-        for (c, [g, g_deviation]) in group.clone().zip(totals) {
-            let grad_weight = g_deviation.value() * self.statistics[c].per_deviation();
-            sums[c] = GradSums { count: self.walk.n(), grad_bias: g.value(), grad_weight };
-        }
-    }
-
-    fn grad_input(&mut self, group: &Range<usize>, sums: &[GradSums], sink: &mut Sink<'_, T>) {
-        for piece in self.walk.pieces() {
-            self.grad_output.load(group, &piece, &mut self.g);
-            if self.origin == Origin::Batch {
-                self.input.load(group, &piece, &mut self.x);
-            }
-            for (c, (x, g)) in group.clone().zip(self.x.iter().zip(&mut self.g)) {
-                let factor = at(self.weight, c, 1.0) * self.statistics[c].invstd();
-                if self.origin == Origin::Batch {
-                    project(g, x, self.statistics[c], sums[c]);
-                }
-                g.iter_mut().take(piece.len()).for_each(|g| *g *= factor);
-            }
-            sink.store(group, &piece, &self.g);
-        }
-    }
-}
-
-/// g − mean(g) − x̂·mean(g·x̂): what of g neither a shift nor a stretch of the
-/// channel explains.
-fn project(g: &mut [f64], x: &[f64], statistics: Statistics, sums: GradSums) {
-    let n = sums.count as f64;
-    let (mean_g, mean_gx) = (sums.grad_bias / n, sums.grad_weight / n);
-    for (g, x) in g.iter_mut().zip(x) {
-        let x_hat = statistics.deviation(*x) * statistics.per_deviation();
-        *g = (*g - mean_g) - x_hat * mean_gx;
-    }
+/// An output, if it is asked for; None where it does not lie as the inputs do.
+#[allow(clippy::option_option)] // Two questions.
+fn target<'a, T: Element>(
+    geometry: &Geometry,
+    array: Option<&'a mut ArrayViewMutD<'_, T>>,
+) -> Option<Option<Target<'a, T>>> {
+    let Some(array) = array else { return Some(None) };
+    let (out, of_out) = plain_mut(array)?;
+    (of_out == *geometry).then(|| Some(Target::new(out)))
 }

@@ -25,8 +25,8 @@ use std::str::FromStr;
 use half::{bf16, f16};
 
 use crate::error::Error;
+use crate::kernels::accumulate::{Compensated, Plain};
 use crate::kernels::entry::Loops;
-use crate::kernels::reduce::{Compensated, Plain};
 use crate::kernels::simd::{LANES, Simd};
 
 /// The dtypes an array may have. Batch norm computes on the first four; the
@@ -96,7 +96,7 @@ pub fn check_dtypes(input: DType, parameters: &[DType]) -> Result<(), Error> {
 }
 
 mod sealed {
-    use crate::kernels::reduce::Accumulator;
+    use crate::kernels::accumulate::Accumulator;
     use crate::kernels::simd::{LANES, Simd};
 
     pub trait SealedMix<P> {}

@@ -11,23 +11,37 @@
 //! mean. The shorter x·a + (bias − mean·a), with a = invstd·weight, would round
 //! at the size of mean·a, which is what makes it lose digits at large means.
 //!
+//! Networks mostly go on with a relu, often after adding another branch's output:
+//!
+//! ```text
+//! y = relu(bn(x))      y = relu(bn(x) + residual)
+//! ```
+//!
+//! [`forward_train_relu_into`] and [`normalize_relu_into`] do that before anything is
+//! rounded, and keep which elements passed as a [`ReluMask`]; so y is rounded once.
+//!
 //! These functions are arithmetic only: they check shapes, but take any eps and
 //! any count, as PyTorch's native operators do. [`crate::BatchNorm`] refuses
 //! what PyTorch's modules refuse.
+
+mod tiles;
 
 use std::ops::Range;
 
 use ndarray::{ArrayView1, ArrayViewD, ArrayViewMutD};
 
+use self::tiles::Work;
 use crate::config::Rank;
 use crate::dtype::{DType, Element, MixesWith};
 use crate::error::Error;
+use crate::kernels::bits::Bits;
 use crate::kernels::entry::{Group, Operation};
 use crate::kernels::geometry::Geometry;
-use crate::kernels::map::Constants;
+use crate::kernels::maps::Constants;
 use crate::kernels::target::Target;
-use crate::kernels::{Context, Inputs, PerChannel};
-use crate::layout::{BLANK, Sink, Source, Tile, Walk, check_shape, plain, plain_mut};
+use crate::kernels::{Context, Inputs};
+use crate::layout::{check_shape, plain, plain_mut};
+use crate::mask::ReluMask;
 use crate::moments::{Moments, measure, measure_again, measure_group};
 use crate::state::check_length;
 use crate::sum::Pair;
@@ -45,6 +59,21 @@ impl<P: Element> Affine<'_, P> {
     fn check(&self, channels: usize) -> Result<(), Error> {
         check_length("weight", channels, self.weight)?;
         check_length("bias", channels, self.bias)
+    }
+}
+
+/// What follows the normalisation in y = relu(bn(x)) and y = relu(bn(x) + residual).
+#[derive(Debug)]
+pub struct Relu<'a, T> {
+    /// What is added first, of the input's shape and any strides.
+    pub residual: Option<ArrayViewD<'a, T>>,
+    /// Receives which elements relu lets through.
+    pub mask: &'a mut ReluMask,
+}
+
+impl<T> Relu<'_, T> {
+    pub(crate) fn check(&self, input: &[usize]) -> Result<(), Error> {
+        check_shape("residual", input, self.residual.as_ref().map_or(input, |residual| residual.shape()))
     }
 }
 
@@ -103,7 +132,7 @@ impl Statistics {
     }
 
     /// y = (x − mean_hi)·factor + (bias − mean_lo·factor), where unscaled.
-    fn normalizing(&self, weight: f64, bias: f64) -> Constants {
+    fn normalizing(&self, weight: f64, bias: f64) -> [f64; 4] {
         let factor = self.scaled_invstd * weight;
         [self.mean.hi, factor, bias - self.of_remainder(factor), 0.0]
     }
@@ -142,34 +171,63 @@ pub fn forward_train_into<T: MixesWith<P>, P: Element>(
     input: ArrayViewD<'_, T>,
     affine: Affine<'_, P>,
     eps: f64,
+    output: ArrayViewMutD<'_, T>,
+    moments: &mut [Moments],
+    statistics: &mut [Statistics],
+) -> Result<(), Error> {
+    train(input, affine, eps, None, output, moments, statistics)
+}
+
+/// As [`forward_train_into`], and relu: y = relu(bn(x) + residual), or relu(bn(x)).
+///
+/// # Errors
+/// As [`forward_train_into`], and [`Error::Shape`] for a residual of another shape; then
+/// nothing was written.
+pub fn forward_train_relu_into<T: MixesWith<P>, P: Element>(
+    input: ArrayViewD<'_, T>,
+    affine: Affine<'_, P>,
+    eps: f64,
+    relu: Relu<'_, T>,
+    output: ArrayViewMutD<'_, T>,
+    moments: &mut [Moments],
+    statistics: &mut [Statistics],
+) -> Result<(), Error> {
+    train(input, affine, eps, Some(relu), output, moments, statistics)
+}
+
+fn train<T: MixesWith<P>, P: Element>(
+    input: ArrayViewD<'_, T>,
+    affine: Affine<'_, P>,
+    eps: f64,
+    mut relu: Option<Relu<'_, T>>,
     mut output: ArrayViewMutD<'_, T>,
     moments: &mut [Moments],
     statistics: &mut [Statistics],
 ) -> Result<(), Error> {
-    check(&input, &affine, &output, statistics)?;
+    check(&input, &affine, relu.as_ref(), &output, statistics)?;
     check_shape("moments", &[input.shape()[1]], &[moments.len()])?;
-    if let Some((job, out)) = Job::of(&input, &mut output) {
-        job.context.each_group::<T, _>(&job.geometry, (&mut *moments, &mut *statistics), &|group,
-                                                                                           (
-            moments,
-            statistics,
-        )| {
+    if let Some(relu) = &mut relu {
+        relu.mask.prepare(&input);
+    }
+    if let Some(job) = Job::of(&input, relu.as_mut(), &mut output) {
+        let slots = (&mut *moments, &mut *statistics);
+        job.context.each_group::<T, _>(&job.geometry, slots, &|group, (moments, statistics)| {
             measure_group(job.context, &job.geometry, job.x, &group, moments);
             for (statistics, moments) in statistics.iter_mut().zip(moments) {
                 *statistics = Statistics::from_moments(moments, eps);
             }
-            job.normalize(&group, statistics, affine, &out);
+            job.normalize(&group, statistics, affine);
         });
-        return look_closer(&input, affine, eps, output, moments, statistics);
+        return look_closer(&input, affine, eps, relu, output, moments, statistics);
     }
-    let (walk, source, mut sink, mut tile) =
-        (Walk::over(&input), Source::new(&input), Sink::new(&mut output), BLANK);
-    for group in walk.groups() {
-        measure(&walk, &source, &group, &mut tile, &mut moments[group.clone()]);
+    let mut work = Work::new(&input, affine, relu.as_mut(), &mut output);
+    work.clear_mask();
+    for group in work.walk.groups() {
+        measure(&work.walk, &work.input, &group, &mut work.x, &mut moments[group.clone()]);
         for c in group.clone() {
             statistics[c] = Statistics::from_moments(&moments[c], eps);
         }
-        normalize_group(&walk, &source, &group, statistics, affine, &mut tile, &mut sink);
+        work.normalize(&group, statistics);
     }
     Ok(())
 }
@@ -183,21 +241,49 @@ pub fn normalize_into<T: MixesWith<P>, P: Element>(
     input: ArrayViewD<'_, T>,
     statistics: &[Statistics],
     affine: Affine<'_, P>,
+    output: ArrayViewMutD<'_, T>,
+) -> Result<(), Error> {
+    normalize(input, statistics, affine, None, output)
+}
+
+/// As [`normalize_into`], and relu: y = relu(bn(x) + residual), or relu(bn(x)).
+///
+/// # Errors
+/// As [`normalize_into`], and [`Error::Shape`] for a residual of another shape; then
+/// nothing was written.
+pub fn normalize_relu_into<T: MixesWith<P>, P: Element>(
+    input: ArrayViewD<'_, T>,
+    statistics: &[Statistics],
+    affine: Affine<'_, P>,
+    relu: Relu<'_, T>,
+    output: ArrayViewMutD<'_, T>,
+) -> Result<(), Error> {
+    normalize(input, statistics, affine, Some(relu), output)
+}
+
+fn normalize<T: MixesWith<P>, P: Element>(
+    input: ArrayViewD<'_, T>,
+    statistics: &[Statistics],
+    affine: Affine<'_, P>,
+    mut relu: Option<Relu<'_, T>>,
     mut output: ArrayViewMutD<'_, T>,
 ) -> Result<(), Error> {
-    check(&input, &affine, &output, statistics)?;
+    check(&input, &affine, relu.as_ref(), &output, statistics)?;
+    if let Some(relu) = &mut relu {
+        relu.mask.prepare(&input);
+    }
     if statistics.iter().all(Statistics::unscaled)
-        && let Some((job, out)) = Job::of(&input, &mut output)
+        && let Some(job) = Job::of(&input, relu.as_mut(), &mut output)
     {
         job.context.each_group::<T, _>(&job.geometry, (), &|group, ()| {
-            job.normalize(&group, &statistics[group.clone()], affine, &out);
+            job.normalize(&group, &statistics[group.clone()], affine);
         });
         return Ok(());
     }
-    let (walk, source, mut sink, mut tile) =
-        (Walk::over(&input), Source::new(&input), Sink::new(&mut output), BLANK);
-    for group in walk.groups() {
-        normalize_group(&walk, &source, &group, statistics, affine, &mut tile, &mut sink);
+    let mut work = Work::new(&input, affine, relu.as_mut(), &mut output);
+    work.clear_mask();
+    for group in work.walk.groups() {
+        work.normalize(&group, statistics);
     }
     Ok(())
 }
@@ -207,34 +293,46 @@ struct Job<'a, T> {
     context: Context,
     geometry: Geometry,
     x: &'a [T],
+    residual: Option<&'a [T]>,
+    mask: Option<Target<'a, u8>>,
+    output: Target<'a, T>,
 }
 
 impl<'a, T: Element> Job<'a, T> {
-    /// Where both arrays lie plainly, and alike.
-    fn of<'o>(
+    /// Where all arrays lie plainly, and alike.
+    fn of(
         input: &'a ArrayViewD<'_, T>,
-        output: &'o mut ArrayViewMutD<'_, T>,
-    ) -> Option<(Self, Target<'o, T>)> {
+        relu: Option<&'a mut Relu<'_, T>>,
+        output: &'a mut ArrayViewMutD<'_, T>,
+    ) -> Option<Self> {
         let (x, geometry) = plain(input)?;
-        let (out, _) = plain_mut(output).filter(|(_, of_output)| *of_output == geometry)?;
-        Some((Job { context: Context::for_elements::<T>(x.len()), geometry, x }, Target::new(out)))
+        let (output, _) = plain_mut(output).filter(|(_, of_output)| *of_output == geometry)?;
+        let (mut residual, mut mask) = (None, None);
+        if let Some(relu) = relu {
+            if let Some(z) = &relu.residual {
+                residual = Some(plain(z).filter(|(_, of_residual)| *of_residual == geometry)?.0);
+            }
+            mask = Some(Target::new(relu.mask.bytes_like_mut(&geometry)?));
+        }
+        let context = Context::for_elements::<T>(x.len());
+        Some(Job { context, geometry, x, residual, mask, output: Target::new(output) })
     }
 
-    fn normalize<P: Element>(
-        &self,
-        group: &Range<usize>,
-        statistics: &[Statistics],
-        affine: Affine<'_, P>,
-        out: &Target<'_, T>,
-    ) {
+    fn normalize<P: Element>(&self, group: &Range<usize>, statistics: &[Statistics], affine: Affine<'_, P>) {
         let of_channel = |(c, statistics): (usize, &Statistics)| {
             statistics.normalizing(at(affine.weight, c, 1.0), at(affine.bias, c, 0.0))
         };
-        let mut constants = PerChannel::<Constants>::new(); // filled in its place: it is large
-        constants.extend(group.clone().zip(statistics).map(of_channel));
-        let Job { context, geometry, x } = self;
-        let group = Group { context: *context, geometry, inputs: Inputs::of(x), channels: group };
-        T::map(group, Operation::Normalize, &constants, out);
+        let mut constants = Constants::new();
+        constants.fill(group.clone().zip(statistics).map(of_channel));
+        let (operation, bits) = match (&self.mask, self.residual) {
+            (None, _) => (Operation::Normalize, Bits::None),
+            (Some(mask), None) => (Operation::NormalizeRelu, Bits::Write(mask)),
+            (Some(mask), Some(_)) => (Operation::NormalizeAddRelu, Bits::Write(mask)),
+        };
+        let inputs = self.residual.map_or(Inputs::of(self.x), |residual| Inputs::with(self.x, residual));
+        let (context, geometry) = (self.context, &self.geometry);
+        let group = Group { context, geometry, inputs, bits, channels: group };
+        T::map(group, operation, &constants, &self.output);
     }
 }
 
@@ -243,6 +341,7 @@ fn look_closer<T: MixesWith<P>, P: Element>(
     input: &ArrayViewD<'_, T>,
     affine: Affine<'_, P>,
     eps: f64,
+    mut relu: Option<Relu<'_, T>>,
     mut output: ArrayViewMutD<'_, T>,
     moments: &mut [Moments],
     statistics: &mut [Statistics],
@@ -252,11 +351,10 @@ fn look_closer<T: MixesWith<P>, P: Element>(
     }
     let unknown: Vec<usize> = (0..moments.len()).filter(|&c| !moments[c].m2.is_finite()).collect();
     measure_again(input, moments);
-    let (walk, source, mut sink, mut tile) =
-        (Walk::over(input), Source::new(input), Sink::new(&mut output), BLANK);
+    let mut work = Work::new(input, affine, relu.as_mut(), &mut output);
     for c in unknown {
         statistics[c] = Statistics::from_moments(&moments[c], eps);
-        normalize_group(&walk, &source, &(c..c + 1), statistics, affine, &mut tile, &mut sink);
+        work.normalize(&(c..c + 1), statistics);
     }
     Ok(())
 }
@@ -264,35 +362,14 @@ fn look_closer<T: MixesWith<P>, P: Element>(
 fn check<T, P: Element>(
     input: &ArrayViewD<'_, T>,
     affine: &Affine<'_, P>,
+    relu: Option<&Relu<'_, T>>,
     output: &ArrayViewMutD<'_, T>,
     statistics: &[Statistics],
 ) -> Result<(), Error> {
     Rank::Any.check(input.ndim())?;
     let channels = input.shape()[1];
     check_shape("output", input.shape(), output.shape())?;
+    relu.map_or(Ok(()), |relu| relu.check(input.shape()))?;
     check_shape("statistics", &[channels], &[statistics.len()])?;
     affine.check(channels)
-}
-
-fn normalize_group<T: Element, P: Element>(
-    walk: &Walk,
-    source: &Source<'_, T>,
-    group: &Range<usize>,
-    statistics: &[Statistics],
-    affine: Affine<'_, P>,
-    tile: &mut Tile,
-    sink: &mut Sink<'_, T>,
-) {
-    for piece in walk.pieces() {
-        source.load(group, &piece, tile);
-        for (c, row) in group.clone().zip(tile.iter_mut()) {
-            let statistics = statistics[c];
-            let factor = statistics.per_deviation() * at(affine.weight, c, 1.0);
-            let bias = at(affine.bias, c, 0.0);
-            for x in &mut row[..piece.len()] {
-                *x = statistics.deviation(*x) * factor + bias;
-            }
-        }
-        sink.store(group, &piece, tile);
-    }
 }

@@ -9,8 +9,12 @@ use crate::admit::{Origin, Plan, Request};
 use crate::config::{Config, Rank};
 use crate::dtype::{DType, Element, MixesWith};
 use crate::error::Error;
-use crate::forward::{Affine, Statistics, at, forward_train_into, normalize_into};
+use crate::forward::{
+    Affine, Relu, Statistics, at, forward_train_into, forward_train_relu_into, normalize_into,
+    normalize_relu_into,
+};
 use crate::layout::{check_shape, zeros_like};
+use crate::mask::ReluMask;
 use crate::moments::{Moments, moments_into};
 use crate::running::update_running_stats;
 use crate::saved::{Saved, in_rank};
@@ -130,7 +134,7 @@ impl<P: Element> BatchNorm<P> {
     ) -> Result<(Array<T, D>, Saved<P>), Error> {
         let plan = self.admit(T::DTYPE, input.shape())?;
         let (mut output, mut saved) = (zeros_like(&input), Saved::default());
-        self.run(plan, input.into_dyn(), output.view_mut(), &mut saved)?;
+        self.run(plan, input.into_dyn(), None, output.view_mut(), &mut saved)?;
         Ok((in_rank(output), saved))
     }
 
@@ -148,13 +152,71 @@ impl<P: Element> BatchNorm<P> {
     ) -> Result<(), Error> {
         check_shape("output", input.shape(), output.shape())?;
         let plan = self.admit(T::DTYPE, input.shape())?;
-        self.run(plan, input, output, saved)
+        self.run(plan, input, None, output, saved)
+    }
+
+    /// relu(bn(x)): as [`Self::forward`], then relu, rounded once. Which elements relu let
+    /// through is what [`Saved::backward_relu`] needs beside.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_relu<T: MixesWith<P>, D: Dimension>(
+        &mut self,
+        input: ArrayView<'_, T, D>,
+    ) -> Result<Rectified<T, P, D>, Error> {
+        self.rectified(input, None)
+    }
+
+    /// relu(bn(x) + residual): as [`Self::forward`], then the sum, then relu, rounded once.
+    /// For [`Saved::backward_add_relu`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a residual of another shape than the input, before anything
+    /// else; then as [`Self::forward`].
+    pub fn forward_add_relu<T: MixesWith<P>, D: Dimension>(
+        &mut self,
+        input: ArrayView<'_, T, D>,
+        residual: ArrayView<'_, T, D>,
+    ) -> Result<Rectified<T, P, D>, Error> {
+        self.rectified(input, Some(residual.into_dyn()))
+    }
+
+    fn rectified<T: MixesWith<P>, D: Dimension>(
+        &mut self,
+        input: ArrayView<'_, T, D>,
+        residual: Option<ArrayViewD<'_, T>>,
+    ) -> Result<Rectified<T, P, D>, Error> {
+        let (mut output, mut saved) = (zeros_like(&input), Saved::default());
+        let mut mask = ReluMask::default();
+        let relu = Relu { residual, mask: &mut mask };
+        self.forward_relu_into(input.into_dyn(), relu, output.view_mut(), &mut saved)?;
+        Ok((in_rank(output), saved, mask))
+    }
+
+    /// As [`Self::forward_relu`] or, with a residual, [`Self::forward_add_relu`], into an
+    /// output of any strides, and over a `Saved` and a mask whose memory is reused.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an output or a residual of another shape, before anything else;
+    /// then as [`Self::forward`].
+    pub fn forward_relu_into<T: MixesWith<P>>(
+        &mut self,
+        input: ArrayViewD<'_, T>,
+        relu: Relu<'_, T>,
+        output: ArrayViewMutD<'_, T>,
+        saved: &mut Saved<P>,
+    ) -> Result<(), Error> {
+        check_shape("output", input.shape(), output.shape())?;
+        relu.check(input.shape())?;
+        let plan = self.admit(T::DTYPE, input.shape())?;
+        self.run(plan, input, Some(relu), output, saved)
     }
 
     fn run<T: MixesWith<P>>(
         &mut self,
         plan: Plan,
         input: ArrayViewD<'_, T>,
+        relu: Option<Relu<'_, T>>,
         output: ArrayViewMutD<'_, T>,
         saved: &mut Saved<P>,
     ) -> Result<(), Error> {
@@ -162,12 +224,21 @@ impl<P: Element> BatchNorm<P> {
         let affine = self.affine();
         match plan.origin {
             Origin::Batch => {
-                let (moments, statistics) = (&mut saved.moments, &mut saved.statistics);
-                forward_train_into(input, affine, self.config.eps, output, moments, statistics)?;
+                let (eps, moments, statistics) = (self.config.eps, &mut saved.moments, &mut saved.statistics);
+                match relu {
+                    None => forward_train_into(input, affine, eps, output, moments, statistics)?,
+                    Some(relu) => {
+                        forward_train_relu_into(input, affine, eps, relu, output, moments, statistics)?;
+                    }
+                }
             }
             Origin::Running => {
                 self.running_statistics(&mut saved.statistics);
-                normalize_into(input, &saved.statistics, affine, output)?;
+                let statistics = &saved.statistics;
+                match relu {
+                    None => normalize_into(input, statistics, affine, output)?,
+                    Some(relu) => normalize_relu_into(input, statistics, affine, relu, output)?,
+                }
             }
         }
         self.update(plan, &saved.moments)
@@ -237,6 +308,9 @@ impl<P: Element> BatchNorm<P> {
         }
     }
 }
+
+/// The output of relu, what the backward passes need, and which elements relu let through.
+pub type Rectified<T, P, D> = (Array<T, D>, Saved<P>, ReluMask);
 
 /// The output of each part, and what the backward passes of the whole need.
 pub type Parts<T, P, D> = (Vec<Array<T, D>>, Saved<P>);

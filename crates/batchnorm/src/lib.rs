@@ -35,6 +35,28 @@
 //! # Ok::<(), batchnorm::Error>(())
 //! ```
 //!
+//! # With relu
+//! relu(bn(x)) and relu(bn(x) + residual) are one pass, rounded once, which keeps which
+//! elements relu let through as a bit each ([`ReluMask`]):
+//!
+//! ```
+//! use batchnorm::{BatchNorm1d, Config, OutputMask};
+//! use ndarray::array;
+//!
+//! let mut layer = BatchNorm1d::<f32>::new(Config::new(1));
+//! let (input, residual) = (array![[1.0f32], [2.0], [3.0]], array![[2.0f32], [0.0], [-2.0]]);
+//! let (output, saved, mask) = layer.forward_add_relu(input.view(), residual.view())?;
+//! assert_eq!(output, array![[0.7752643], [0.0], [0.0]]);
+//! assert_eq!(mask.to_array().into_raw_vec_and_offset().0, [true, false, false]);
+//!
+//! let grad_output = array![[1.0f32], [1.0], [1.0]];
+//! let (gradients, grad_residual) =
+//!     saved.backward_add_relu(input.view(), grad_output.view(), &mask, OutputMask::ALL)?;
+//! assert_eq!(grad_residual, array![[1.0], [0.0], [0.0]]);
+//! assert_eq!(gradients.bias, Some(array![1.0]));
+//! # Ok::<(), batchnorm::Error>(())
+//! ```
+//!
 //! # Where things are
 //! [`BatchNorm`] and its ranked kin remember and refuse; the functions of
 //! [`moments`](mod@moments), [`running`], [`forward`], [`backward`] and
@@ -64,6 +86,7 @@ pub mod forward;
 mod kernels;
 mod layer;
 mod layout;
+pub mod mask;
 pub mod moments;
 pub mod running;
 mod saved;
@@ -76,11 +99,15 @@ pub use config::{Config, Momentum, Rank};
 pub use dtype::{DType, Element, MixesWith, check_dtypes};
 pub use error::Error;
 pub use fold::Map;
-pub use forward::{Affine, Statistics};
+pub use forward::{Affine, Relu, Statistics};
 pub use layer::{
     BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, Parts, Ranked, Ranks, Ranks1d, Ranks2d, Ranks3d,
+    Rectified,
 };
 pub use layout::MemoryFormat;
+pub use mask::ReluMask;
 pub use moments::{Moments, moments};
-pub use saved::{Gradients, GradientsInto, Saved, SecondGradients, Workspace};
+pub use saved::{
+    Gradients, GradientsInto, ReluGradientsInto, Saved, SecondGradients, WithResidual, Workspace,
+};
 pub use state::{Entry, State};

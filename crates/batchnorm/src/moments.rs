@@ -48,6 +48,7 @@ use ndarray::{ArrayView, ArrayViewD, Dimension};
 use crate::config::Rank;
 use crate::dtype::{DType, Element};
 use crate::error::Error;
+use crate::kernels::bits::Bits;
 use crate::kernels::entry::{Group, Terms};
 use crate::kernels::geometry::Geometry;
 use crate::kernels::reduce::Sums;
@@ -212,7 +213,8 @@ pub(crate) fn measure_group<T: Element>(
     moments: &mut [Moments],
 ) {
     let n = geometry.n();
-    let group = Group { context, geometry, inputs: Inputs::of(x), channels: group };
+    let (inputs, bits) = (Inputs::of(x), Bits::None);
+    let group = Group { context, geometry, inputs, bits, channels: group };
     let (mut shifts, mut totals, mut far) =
         (PerChannel::new(), PerChannel::new(), PerChannel::<usize>::new());
     first_shifts(group, &mut shifts, &mut totals);

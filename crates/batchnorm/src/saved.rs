@@ -7,7 +7,7 @@ use ndarray::{
 };
 
 use crate::admit::Origin;
-use crate::backward::{At, GradSums, OutputMask, backward_into};
+use crate::backward::{At, GradSums, OutputMask, backward_into, backward_relu_into};
 use crate::double_backward::{
     COTANGENT_OF_BIAS, COTANGENT_OF_WEIGHT, Cotangents, SecondSums, double_backward_into,
 };
@@ -15,6 +15,7 @@ use crate::dtype::{Element, MixesWith};
 use crate::error::Error;
 use crate::forward::Statistics;
 use crate::layout::{check_shape, zeros_like};
+use crate::mask::ReluMask;
 use crate::moments::Moments;
 use crate::state::view;
 
@@ -56,6 +57,24 @@ pub struct Gradients<T, P, D: Dimension> {
     pub bias: Option<Array1<P>>,
 }
 
+/// The gradients of the batch norm, and that of what was added to it.
+pub type WithResidual<T, P, D> = (Gradients<T, P, D>, Array<T, D>);
+
+impl<T, P> Gradients<T, P, IxDyn> {
+    fn views(&mut self) -> GradientsInto<'_, T, P> {
+        GradientsInto {
+            input: self.input.as_mut().map(|array| array.view_mut()),
+            weight: self.weight.as_mut().map(|vector| vector.view_mut()),
+            bias: self.bias.as_mut().map(|vector| vector.view_mut()),
+        }
+    }
+
+    fn in_rank<D: Dimension>(self) -> Gradients<T, P, D> {
+        let Gradients { input, weight, bias } = self;
+        Gradients { input: input.map(in_rank), weight, bias }
+    }
+}
+
 /// Where gradients are to go: what is absent is not computed, or not kept.
 #[derive(Debug)]
 pub struct GradientsInto<'a, T, P> {
@@ -65,6 +84,15 @@ pub struct GradientsInto<'a, T, P> {
     pub weight: Option<ArrayViewMut1<'a, P>>,
     /// ∂loss/∂bias, of length C.
     pub bias: Option<ArrayViewMut1<'a, P>>,
+}
+
+/// Where the gradients through batch norm, a sum and relu are to go.
+#[derive(Debug)]
+pub struct ReluGradientsInto<'a, T, P> {
+    /// ∂loss/∂residual, of the input's shape and any strides; absent where none was added.
+    pub residual: Option<ArrayViewMutD<'a, T>>,
+    /// Those of the batch norm.
+    pub batch_norm: GradientsInto<'a, T, P>,
 }
 
 /// What a backward pass needs beside its arrays, O(C), to be used again and again.
@@ -112,20 +140,58 @@ impl<P: Element> Saved<P> {
         mask: OutputMask,
     ) -> Result<Gradients<T, P, D>, Error> {
         let (input, grad_output) = (input.into_dyn(), grad_output.into_dyn());
+        let mut gradients = self.blank(&input, mask);
+        self.backward_into(input, grad_output, gradients.views(), &mut Workspace::default())?;
+        Ok(gradients.in_rank())
+    }
+
+    /// The gradients at `input` through [`crate::BatchNorm::forward_relu`], whose output
+    /// `grad_output` belongs to and whose mask `relu` is.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where an array or the mask has another shape than the forward's input.
+    pub fn backward_relu<T: MixesWith<P>, D: Dimension>(
+        &self,
+        input: ArrayView<'_, T, D>,
+        grad_output: ArrayView<'_, T, D>,
+        relu: &ReluMask,
+        mask: OutputMask,
+    ) -> Result<Gradients<T, P, D>, Error> {
+        let (input, grad_output) = (input.into_dyn(), grad_output.into_dyn());
+        let mut gradients = self.blank(&input, mask);
+        let into = ReluGradientsInto { residual: None, batch_norm: gradients.views() };
+        self.backward_relu_into(input, grad_output, relu, into, &mut Workspace::default())?;
+        Ok(gradients.in_rank())
+    }
+
+    /// The gradients through [`crate::BatchNorm::forward_add_relu`]: as
+    /// [`Self::backward_relu`], and that of the residual, in the input's shape and memory
+    /// order.
+    ///
+    /// # Errors
+    /// As [`Self::backward_relu`].
+    pub fn backward_add_relu<T: MixesWith<P>, D: Dimension>(
+        &self,
+        input: ArrayView<'_, T, D>,
+        grad_output: ArrayView<'_, T, D>,
+        relu: &ReluMask,
+        mask: OutputMask,
+    ) -> Result<WithResidual<T, P, D>, Error> {
+        let (input, grad_output) = (input.into_dyn(), grad_output.into_dyn());
+        let (mut gradients, mut residual) = (self.blank(&input, mask), zeros_like(&input));
+        let into = ReluGradientsInto { residual: Some(residual.view_mut()), batch_norm: gradients.views() };
+        self.backward_relu_into(input, grad_output, relu, into, &mut Workspace::default())?;
+        Ok((gradients.in_rank(), in_rank(residual)))
+    }
+
+    /// Zeros for the gradients that `mask` asks for and that the layer has.
+    fn blank<T: Element>(&self, input: &ArrayViewD<'_, T>, mask: OutputMask) -> Gradients<T, P, IxDyn> {
         let vector = |wanted: bool| wanted.then(|| Array1::from_elem(self.statistics.len(), P::default()));
-        let mut gradients = Gradients {
-            input: mask.input.then(|| zeros_like(&input)),
+        Gradients {
+            input: mask.input.then(|| zeros_like(input)),
             weight: vector(mask.weight && self.weight.is_some()),
             bias: vector(mask.bias && self.has_bias),
-        };
-        let into = GradientsInto {
-            input: gradients.input.as_mut().map(|array| array.view_mut()),
-            weight: gradients.weight.as_mut().map(|vector| vector.view_mut()),
-            bias: gradients.bias.as_mut().map(|vector| vector.view_mut()),
-        };
-        self.backward_into(input, grad_output, into, &mut Workspace::default())?;
-        let Gradients { input, weight, bias } = gradients;
-        Ok(Gradients { input: input.map(in_rank), weight, bias })
+        }
     }
 
     /// As [`Self::backward`], into given arrays. With a workspace that has served a layer
@@ -138,17 +204,49 @@ impl<P: Element> Saved<P> {
         &self,
         input: ArrayViewD<'_, T>,
         grad_output: ArrayViewD<'_, T>,
-        mut gradients: GradientsInto<'_, T, P>,
+        gradients: GradientsInto<'_, T, P>,
         workspace: &mut Workspace,
     ) -> Result<(), Error> {
         let at = self.at(input, grad_output)?;
+        self.run(gradients, workspace, |sums, grad_input| backward_into(&at, sums, grad_input))
+    }
+
+    /// As [`Self::backward_relu`] or, where the residual's gradient is asked for,
+    /// [`Self::backward_add_relu`], into given arrays. With a workspace that has served a
+    /// layer of as many channels, nothing is allocated.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an array or a mask of another shape than the forward's input, or
+    /// a vector that is not of length C. Then nothing was written.
+    pub fn backward_relu_into<T: MixesWith<P>>(
+        &self,
+        input: ArrayViewD<'_, T>,
+        grad_output: ArrayViewD<'_, T>,
+        relu: &ReluMask,
+        gradients: ReluGradientsInto<'_, T, P>,
+        workspace: &mut Workspace,
+    ) -> Result<(), Error> {
+        let at = self.at(input, grad_output)?;
+        let ReluGradientsInto { residual, batch_norm } = gradients;
+        self.run(batch_norm, workspace, |sums, grad_input| {
+            backward_relu_into(&at, relu, sums, grad_input, residual)
+        })
+    }
+
+    /// A backward pass: the sums and grad_input by `pass`, and the vectors of them.
+    fn run<'a, T>(
+        &self,
+        gradients: GradientsInto<'a, T, P>,
+        workspace: &mut Workspace,
+        pass: impl FnOnce(&mut [GradSums], Option<ArrayViewMutD<'a, T>>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let channels = [self.statistics.len()];
         for (name, vector) in [("grad_weight", &gradients.weight), ("grad_bias", &gradients.bias)] {
             check_shape(name, &channels, vector.as_ref().map_or(&channels, |vector| vector.shape()))?;
         }
         let sums = &mut workspace.sums;
         sums.resize(self.statistics.len(), GradSums::default());
-        backward_into(&at, sums, gradients.input.take())?;
+        pass(sums, gradients.input)?;
         let round = |vector: Option<ArrayViewMut1<'_, P>>, value: fn(&GradSums) -> f64| {
             vector.into_iter().flatten().zip(&*sums).for_each(|(slot, s)| *slot = P::from_f64(value(s)));
         };

@@ -5,7 +5,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use batchnorm::{BatchNorm, Config, GradientsInto, MixesWith, Saved, Workspace};
+use batchnorm::{
+    BatchNorm, Config, GradientsInto, MixesWith, Relu, ReluGradientsInto, ReluMask, Saved, Workspace,
+};
 use half::bf16;
 use ndarray::{Array1, ArrayD, IxDyn};
 
@@ -47,12 +49,15 @@ fn check<T: MixesWith<P>, P: batchnorm::Element>(shape: &[usize]) {
         T::from_f64(f64::from(next >> 20) / 1024.0)
     });
     let (mut output, mut grad_input) = (input.mapv(|_| T::default()), input.clone());
+    let mut grad_residual = input.clone();
     let vector = || Array1::from_elem(channels, P::default());
     let (mut grad_weight, mut grad_bias) = (vector(), vector());
     let mut layer = BatchNorm::<P>::new(Config::new(channels));
     let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
-    let mut pass = |training: bool| {
+    let mut mask = ReluMask::default();
+    let mut pass = |training: bool, relu: bool| {
         let (forward_input, backward_input, grad_output) = (input.view(), input.view(), input.view());
+        let (residual, of_residual) = (Some(input.view()), Some(grad_residual.view_mut()));
         let output = output.view_mut();
         let into = GradientsInto {
             input: Some(grad_input.view_mut()),
@@ -61,13 +66,23 @@ fn check<T: MixesWith<P>, P: batchnorm::Element>(shape: &[usize]) {
         };
         layer.set_training(training);
         allocations(|| {
+            if relu {
+                let relu = Relu { residual, mask: &mut mask };
+                layer.forward_relu_into(forward_input, relu, output, &mut saved).unwrap();
+                let into = ReluGradientsInto { residual: of_residual, batch_norm: into };
+                saved.backward_relu_into(backward_input, grad_output, &mask, into, &mut workspace).unwrap();
+                return;
+            }
             layer.forward_into(forward_input, output, &mut saved).unwrap();
             saved.backward_into(backward_input, grad_output, into, &mut workspace).unwrap();
         })
     };
-    assert!(pass(true) > 0, "the first pass makes what the later ones use: the counter counts");
-    for training in [true, false, true] {
-        assert_eq!(pass(training), 0, "{} {shape:?}, training: {training}", T::DTYPE);
+    for relu in [false, true] {
+        assert!(pass(true, relu) > 0, "the first pass makes what the later ones use: the counter counts");
+        for training in [true, false, true] {
+            let allocated = pass(training, relu);
+            assert_eq!(allocated, 0, "{} {shape:?}, training: {training}, relu: {relu}", T::DTYPE);
+        }
     }
 }
 

@@ -16,6 +16,9 @@
 //! is off by `drift`, is too, and its root inverted.) In evaluation both are 0: the
 //! statistics are given. To what that makes of a result come 8 roundings of the terms
 //! that it is made of, and the last one, where the result is narrower than u.
+//!
+//! relu moves no two numbers apart. An engine that adds or rectifies in a step of its own
+//! rounds the step before to its dtype too; that is allowed to both.
 
 use std::fmt;
 
@@ -92,7 +95,7 @@ impl<'a, T: Value> Expected<'a, T> {
                 recall(work, group.start, &mut channels);
             }
             if op.is_backward() {
-                sum_gradients(work, group.start, &mut channels);
+                sum_gradients(work, op, group.start, &mut channels);
             }
             channels
         });
@@ -122,7 +125,28 @@ impl<'a, T: Value> Expected<'a, T> {
             let x_hat = (x - mean) * invstd;
             let terms = (weight * invstd).abs() * (x.abs() + mean.abs()) + bias.abs();
             let moved = weight.abs() * (drift + x_hat.abs() * stretch);
-            (x_hat * weight + bias, moved + 8.0 * Self::UNIT * terms)
+            let (y, allowance) = (x_hat * weight + bias, moved + 8.0 * Self::UNIT * terms);
+            if !self.op.relu() {
+                return (y, allowance);
+            }
+            let residual = if self.op.adds() { work.residual()[at].to_f64() } else { 0.0 };
+            let step = T::UNIT * (y.abs() + allowance) + T::TINY;
+            ((y + residual).max(0.0), allowance + step + Self::UNIT * (y.abs() + residual.abs()))
+        })
+    }
+
+    /// Whether `gradient`, in memory order, is grad_output where relu let the element
+    /// through, and 0 elsewhere.
+    ///
+    /// # Errors
+    /// [`Outside`].
+    ///
+    /// # Panics
+    /// If the length is not the input's.
+    pub fn check_grad_residual(&self, gradient: &[T]) -> Result<(), Outside> {
+        assert_eq!(gradient.len(), self.work.input.len(), "grad_residual has another length than the input");
+        (0..gradient.len()).into_par_iter().try_for_each(|at| {
+            near("grad_residual", at, gradient[at].to_f64(), grad_output(self.work, self.op, at), 0.0)
         })
     }
 
@@ -185,7 +209,7 @@ impl<'a, T: Value> Expected<'a, T> {
         self.check_each("grad_input", grad_input, |c, at| {
             let channel = &self.channels[c];
             let scale = work.weight[c].to_f64() * channel.invstd;
-            let g = work.grad_output[at].to_f64();
+            let g = grad_output(work, self.op, at);
             if !self.op.trains() {
                 return (scale * g, 8.0 * Self::UNIT * (scale * g).abs());
             }
@@ -224,15 +248,21 @@ impl<'a, T: Value> Expected<'a, T> {
     }
 }
 
+/// ∂loss/∂y of the batch norm: what relu lets through, where the operation has one.
+fn grad_output<T: Value>(work: &Workload<T>, op: Op, at: usize) -> f64 {
+    if op.relu() && !work.passes(at) { 0.0 } else { work.grad_output[at].to_f64() }
+}
+
 /// Mean and deviation of the batch.
 fn measure<T: Value>(work: &Workload<T>, first: usize, channels: &mut [Channel]) {
     let n = work.per_channel();
+    let x = |at: usize| work.input[at].to_f64();
     let (sums, sizes) =
-        (sums(work, first, channels, |_, x, _| x), sums(work, first, channels, |_, x, _| x.abs()));
+        (sums(work, first, channels, |_, at| x(at)), sums(work, first, channels, |_, at| x(at).abs()));
     for (channel, sum) in channels.iter_mut().zip(sums) {
         channel.mean = sum / n as f64;
     }
-    let squares = self::sums(work, first, channels, |channel, x, _| (x - channel.mean).powi(2));
+    let squares = self::sums(work, first, channels, |channel, at| (x(at) - channel.mean).powi(2));
     let unit = Expected::<T>::UNIT;
     let summing = chain(n) * unit;
     for ((channel, square), size) in channels.iter_mut().zip(squares).zip(sizes) {
@@ -251,13 +281,15 @@ fn recall<T: Value>(work: &Workload<T>, first: usize, channels: &mut [Channel]) 
     }
 }
 
-fn sum_gradients<T: Value>(work: &Workload<T>, first: usize, channels: &mut [Channel]) {
-    let product = |channel: &Channel, x: f64, g: f64| g * ((x - channel.mean) * channel.invstd);
+fn sum_gradients<T: Value>(work: &Workload<T>, op: Op, first: usize, channels: &mut [Channel]) {
+    let g = |at: usize| grad_output(work, op, at);
+    let product =
+        |channel: &Channel, at: usize| g(at) * ((work.input[at].to_f64() - channel.mean) * channel.invstd);
     let [bias, bias_size, weight, weight_size] = [
-        sums(work, first, channels, |_, _, g| g),
-        sums(work, first, channels, |_, _, g| g.abs()),
+        sums(work, first, channels, |_, at| g(at)),
+        sums(work, first, channels, |_, at| g(at).abs()),
         sums(work, first, channels, product),
-        sums(work, first, channels, |channel, x, g| product(channel, x, g).abs()),
+        sums(work, first, channels, |channel, at| product(channel, at).abs()),
     ];
     for (c, channel) in channels.iter_mut().enumerate() {
         channel.grad_bias = bias[c];
@@ -267,18 +299,18 @@ fn sum_gradients<T: Value>(work: &Workload<T>, first: usize, channels: &mut [Cha
     }
 }
 
-/// Σ term(channel, x, grad_output) of each channel from `first` on, compensated
+/// Σ term(channel, place in memory) of each channel from `first` on, compensated
 /// (Neumaier), so that the loops' own error is below every bound here.
 fn sums<T: Value>(
     work: &Workload<T>,
     first: usize,
     channels: &[Channel],
-    term: impl Fn(&Channel, f64, f64) -> f64,
+    term: impl Fn(&Channel, usize) -> f64,
 ) -> Vec<f64> {
     let mut sums = vec![(0.0f64, 0.0f64); channels.len()];
     let done: Result<(), std::convert::Infallible> = work.try_each(first..first + channels.len(), |c, at| {
         let (sum, lost) = &mut sums[c - first];
-        let term = term(&channels[c - first], work.input[at].to_f64(), work.grad_output[at].to_f64());
+        let term = term(&channels[c - first], at);
         let next = *sum + term;
         *lost += if sum.abs() >= term.abs() { (*sum - next) + term } else { (term - next) + *sum };
         *sum = next;

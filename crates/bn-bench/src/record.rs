@@ -77,7 +77,7 @@ pub struct Row {
     /// Seconds per call of libtorch.
     pub libtorch_s: f64,
     /// Seconds that libtorch's `copy_` takes to move as many bytes as the operation
-    /// must: one copy of the input forward; backward 1.5, as three arrays move, not two.
+    /// must: one copy of the input for two arrays, as forward; 1.5 for three, as backward.
     pub copy_s: f64,
     /// The same for a copy with streaming stores, where the processor has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,7 +88,7 @@ pub struct Row {
     pub ratio_low: f64,
     /// The upper end.
     pub ratio_high: f64,
-    /// What the operation must move: 2 or 3 arrays of the input's size.
+    /// What the operation must move: 2 to 4 arrays of the input's size.
     pub bytes: u64,
     /// bytes / ours_s / 10⁹.
     pub gb_per_s: f64,

@@ -3,13 +3,23 @@
 
 use batchnorm::{Moments, moments};
 use bn_bench::axes::{Layout, Op};
-use bn_bench::contestants::Who;
+use bn_bench::contestants::{Ours, Who};
 use bn_bench::row::{Contest, Threads};
 use bn_bench::{EPS, Expected, Value, Workload};
 use half::{bf16, f16};
 use ndarray::{Array1, Axis};
 
-const OPS: [Op; 4] = [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain, Op::BackwardEval];
+const OPS: [Op; 9] = [
+    Op::ForwardTrain,
+    Op::ForwardEval,
+    Op::BackwardTrain,
+    Op::BackwardEval,
+    Op::ForwardTrainRelu,
+    Op::ForwardTrainAddRelu,
+    Op::ForwardEvalRelu,
+    Op::BackwardTrainRelu,
+    Op::BackwardTrainAddRelu,
+];
 
 fn all_are_right<T: Value>() {
     let threads = Threads::new(2).unwrap();
@@ -86,6 +96,37 @@ fn a_single_wrong_element_is_found_where_it_is() {
         gradient[100] = f32::NAN;
         assert!(expected.check_grad_input(&gradient).is_err(), "NaN is no gradient");
     }
+}
+
+/// grad_output as it came, where relu let nothing through.
+#[test]
+fn a_gradient_that_relu_should_have_stopped_is_found() {
+    let work = Workload::<f32>::new(&[4, 3, 5, 7], Layout::Contiguous).unwrap();
+    let expected = Expected::new(&work, Op::BackwardTrainAddRelu);
+    let mut gradient = work.blank();
+    for at in 0..gradient.len() {
+        gradient[at] = if work.input[at] > 0.0 { work.grad_output[at] } else { 0.0 };
+    }
+    expected.check_grad_residual(&gradient).unwrap();
+    let at = work.input.iter().position(|&x| x < 0.0).unwrap();
+    gradient[at] = work.grad_output[at];
+    let outside = expected.check_grad_residual(&gradient).unwrap_err();
+    assert_eq!((outside.array, outside.index, outside.expected), ("grad_residual", at, 0.0));
+}
+
+/// The output of the batch norm alone, where relu of it was asked for, and with another
+/// array added.
+#[test]
+fn an_output_that_relu_never_saw_is_found() {
+    let work = Workload::<f64>::new(&[4, 3, 5, 7], Layout::Contiguous).unwrap();
+    let mut ours = Ours::new(&work, Op::ForwardTrain).unwrap();
+    ours.call().unwrap();
+    Expected::new(&work, Op::ForwardTrain).check_output(&ours.result).unwrap();
+    assert!(Expected::new(&work, Op::ForwardTrainRelu).check_output(&ours.result).is_err());
+    let mut rectified = Ours::new(&work, Op::ForwardTrainRelu).unwrap();
+    rectified.call().unwrap();
+    Expected::new(&work, Op::ForwardTrainRelu).check_output(&rectified.result).unwrap();
+    assert!(Expected::new(&work, Op::ForwardTrainAddRelu).check_output(&rectified.result).is_err());
 }
 
 /// The most common mistake of all: the biased variance in the running one.

@@ -102,6 +102,21 @@ fn a_table_is_for_people() {
 }
 
 #[test]
+fn batch_norm_with_relu_has_rows_like_the_others() {
+    let ops = "forward-train-relu,forward-train-add-relu,forward-eval-relu,backward-train-relu,backward-train-add-relu";
+    let output = bn_perf(&[&QUICK[..], &["--format", "json", "--op", ops]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let record: Record = serde_json::from_slice(&output.stdout).unwrap();
+    let arrays = [2, 3, 2, 3, 4];
+    assert_eq!(record.rows.len(), 7 * arrays.len());
+    for (row, arrays) in record.rows.iter().zip(arrays.into_iter().cycle()) {
+        let (subject, elements) = (&row.subject, row.subject.shape.iter().product::<usize>() as u64);
+        assert_eq!(row.bytes, arrays * 4 * elements, "{subject:?}");
+        assert_eq!(row.libtorch_outside, None, "{subject:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_measured_is_refused() {
     for (arguments, reason) in [
         (&["--network", "resnet51"][..], "resnet51"),

@@ -18,6 +18,16 @@ pub enum Op {
     BackwardTrain,
     /// The same of an evaluation pass.
     BackwardEval,
+    /// relu of [`Self::ForwardTrain`]'s output.
+    ForwardTrainRelu,
+    /// relu of that output and another array, added.
+    ForwardTrainAddRelu,
+    /// relu of [`Self::ForwardEval`]'s output.
+    ForwardEvalRelu,
+    /// [`Self::BackwardTrain`] through a relu.
+    BackwardTrainRelu,
+    /// The same, and the gradient of the other array.
+    BackwardTrainAddRelu,
 }
 
 impl Op {
@@ -28,24 +38,50 @@ impl Op {
             Op::ForwardEval => "forward-eval",
             Op::BackwardTrain => "backward-train",
             Op::BackwardEval => "backward-eval",
+            Op::ForwardTrainRelu => "forward-train-relu",
+            Op::ForwardTrainAddRelu => "forward-train-add-relu",
+            Op::ForwardEvalRelu => "forward-eval-relu",
+            Op::BackwardTrainRelu => "backward-train-relu",
+            Op::BackwardTrainAddRelu => "backward-train-add-relu",
         }
+    }
+
+    /// The batch norm in it: [`Self::ForwardTrain`] of [`Self::ForwardTrainAddRelu`].
+    pub fn norm(self) -> Op {
+        match self {
+            Op::ForwardTrain | Op::ForwardTrainRelu | Op::ForwardTrainAddRelu => Op::ForwardTrain,
+            Op::ForwardEval | Op::ForwardEvalRelu => Op::ForwardEval,
+            Op::BackwardTrain | Op::BackwardTrainRelu | Op::BackwardTrainAddRelu => Op::BackwardTrain,
+            Op::BackwardEval => Op::BackwardEval,
+        }
+    }
+
+    /// Whether the batch norm is followed by relu.
+    pub fn relu(self) -> bool {
+        self != self.norm()
+    }
+
+    /// Whether another array is added before that.
+    pub fn adds(self) -> bool {
+        matches!(self, Op::ForwardTrainAddRelu | Op::BackwardTrainAddRelu)
     }
 
     /// Whether the statistics are the batch's.
     pub fn trains(self) -> bool {
-        matches!(self, Op::ForwardTrain | Op::BackwardTrain)
+        matches!(self.norm(), Op::ForwardTrain | Op::BackwardTrain)
     }
 
     /// Whether the results are gradients.
     pub fn is_backward(self) -> bool {
-        matches!(self, Op::BackwardTrain | Op::BackwardEval)
+        matches!(self.norm(), Op::BackwardTrain | Op::BackwardEval)
     }
 
     /// How many arrays of the input's size must cross the bus at the least: x and y
     /// forward; x, grad_output and grad_input backward. (In evaluation too: grad_weight
-    /// = Σ grad_output·x̂ reads x.)
+    /// = Σ grad_output·x̂ reads x.) What is added, or its gradient, is one more. Of relu
+    /// a bit for each element would do.
     pub fn streams(self) -> usize {
-        if self.is_backward() { 3 } else { 2 }
+        (if self.is_backward() { 3 } else { 2 }) + usize::from(self.adds())
     }
 }
 

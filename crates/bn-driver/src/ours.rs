@@ -1,9 +1,9 @@
 //! Our engine, through the functions that write into given outputs.
 
-use batchnorm::backward::{At, GradSums, backward_into};
-use batchnorm::forward::{forward_train_into, normalize_into};
+use batchnorm::backward::{At, GradSums, backward_into, backward_relu_into};
+use batchnorm::forward::{forward_train_into, forward_train_relu_into, normalize_into, normalize_relu_into};
 use batchnorm::running::update_running_stats;
-use batchnorm::{Affine, Element, Error, Moments, Origin, Statistics};
+use batchnorm::{Affine, Element, Error, Moments, Origin, Relu, ReluMask, Statistics};
 use ndarray::Array1;
 
 use crate::axes::Op;
@@ -19,6 +19,10 @@ pub struct Ours<'a, T: Value> {
     op: Op,
     /// The output, or grad_input.
     pub result: Buffer<T>,
+    /// The gradient of what was added, where something was.
+    pub grad_residual: Option<Buffer<T>>,
+    /// What relu let through.
+    mask: ReluMask,
     /// After the calls of a training pass forward.
     pub running_mean: Array1<T::Parameter>,
     /// As the mean.
@@ -45,6 +49,8 @@ impl<'a, T: Value> Ours<'a, T> {
             work,
             op,
             result: work.blank(),
+            grad_residual: (op.is_backward() && op.adds()).then(|| work.blank()),
+            mask: ReluMask::default(),
             running_mean: work.running_mean.clone(),
             running_var: work.running_var.clone(),
             grad_weight: work.weight.clone(),
@@ -53,8 +59,11 @@ impl<'a, T: Value> Ours<'a, T> {
             statistics: vec![Statistics::default(); channels],
             sums: vec![GradSums::default(); channels],
         };
-        if op == Op::BackwardTrain {
+        if op.norm() == Op::BackwardTrain {
             ours.train_forward()?;
+            if op.relu() {
+                ours.take_mask()?;
+            }
         }
         Ok(ours)
     }
@@ -64,11 +73,11 @@ impl<'a, T: Value> Ours<'a, T> {
     /// # Errors
     /// What `batchnorm` refuses.
     pub fn call(&mut self) -> Result<(), Error> {
-        match self.op {
+        match self.op.norm() {
             Op::ForwardTrain => self.train_forward(),
             Op::ForwardEval => self.eval_forward(),
             Op::BackwardTrain => self.backward(Origin::Batch),
-            Op::BackwardEval => {
+            _ => {
                 self.recall_statistics();
                 self.backward(Origin::Running)
             }
@@ -92,9 +101,25 @@ impl<'a, T: Value> Ours<'a, T> {
     fn train_forward(&mut self) -> Result<(), Error> {
         let (input, affine) = (self.work.view(&self.work.input), self.affine());
         let output = self.work.view_mut(&mut self.result);
-        forward_train_into(input, affine, EPS, output, &mut self.moments, &mut self.statistics)?;
+        let (moments, statistics) = (&mut self.moments, &mut self.statistics);
+        if self.op.relu() {
+            let residual = self.op.adds().then(|| self.work.view(self.work.residual()));
+            let relu = Relu { residual, mask: &mut self.mask };
+            forward_train_relu_into(input, affine, EPS, relu, output, moments, statistics)?;
+        } else {
+            forward_train_into(input, affine, EPS, output, moments, statistics)?;
+        }
         let (mean, var) = (self.running_mean.view_mut(), self.running_var.view_mut());
         update_running_stats(mean, var, MOMENTUM, &self.moments)
+    }
+
+    /// The mask of [`Workload::passes`]: that of relu(x).
+    fn take_mask(&mut self) -> Result<(), Error> {
+        let as_it_is = vec![Statistics::from_running(0.0, 1.0, 0.0); self.work.channels()];
+        let (input, affine) =
+            (self.work.view(&self.work.input), Affine::<T::Parameter> { weight: None, bias: None });
+        let relu = Relu { residual: None, mask: &mut self.mask };
+        normalize_relu_into(input, &as_it_is, affine, relu, self.work.view_mut(&mut self.result))
     }
 
     fn recall_statistics(&mut self) {
@@ -107,7 +132,12 @@ impl<'a, T: Value> Ours<'a, T> {
     fn eval_forward(&mut self) -> Result<(), Error> {
         self.recall_statistics();
         let (input, affine) = (self.work.view(&self.work.input), self.affine());
-        normalize_into(input, &self.statistics, affine, self.work.view_mut(&mut self.result))
+        let output = self.work.view_mut(&mut self.result);
+        if self.op.relu() {
+            let relu = Relu { residual: None, mask: &mut self.mask };
+            return normalize_relu_into(input, &self.statistics, affine, relu, output);
+        }
+        normalize_into(input, &self.statistics, affine, output)
     }
 
     fn backward(&mut self, origin: Origin) -> Result<(), Error> {
@@ -118,7 +148,13 @@ impl<'a, T: Value> Ours<'a, T> {
             statistics: &self.statistics,
             origin,
         };
-        backward_into(&at, &mut self.sums, Some(self.work.view_mut(&mut self.result)))?;
+        let grad_input = Some(self.work.view_mut(&mut self.result));
+        if self.op.relu() {
+            let grad_residual = self.grad_residual.as_mut().map(|memory| self.work.view_mut(memory));
+            backward_relu_into(&at, &self.mask, &mut self.sums, grad_input, grad_residual)?;
+        } else {
+            backward_into(&at, &mut self.sums, grad_input)?;
+        }
         for (c, sums) in self.sums.iter().enumerate() {
             self.grad_weight[c] = Element::from_f64(sums.grad_weight);
             self.grad_bias[c] = Element::from_f64(sums.grad_bias);

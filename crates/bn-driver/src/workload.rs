@@ -81,6 +81,18 @@ impl<T: Value> Workload<T> {
         })
     }
 
+    /// What is added before relu, in memory order: grad_output, which is as good as any.
+    pub fn residual(&self) -> &[T] {
+        &self.grad_output
+    }
+
+    /// Whether relu lets an element through on the way back, by its place in memory: where
+    /// x is positive. A backward pass is given that, so that both engines have the same
+    /// gradients whatever each would have rounded near 0.
+    pub fn passes(&self, at: usize) -> bool {
+        self.input[at].to_f64() > 0.0
+    }
+
     /// (N, C, *).
     pub fn shape(&self) -> &[usize] {
         &self.shape

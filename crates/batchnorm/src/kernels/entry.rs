@@ -6,8 +6,10 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
+use super::bits::Bits;
 use super::geometry::Geometry;
-use super::map::{self, Combine, Constants, Map, Normalize, Project, Scale};
+use super::map;
+use super::maps::{Combine, Constants, Gated, Map, Normalize, NormalizeAdd, Pass, Project, Rectified, Scale};
 use super::reduce::{self, Sums};
 use super::target::Target;
 use super::{Context, Inputs, PerChannel};
@@ -20,9 +22,11 @@ pub enum Terms {
     Moments,
     /// Of x and g: e = g.
     Gradients,
+    /// Of x and what the mask leaves of g.
+    GatedGradients,
 }
 
-/// Which map: see [`map`](mod@map).
+/// Which map: see [`maps`](super::maps).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// [`Normalize`].
@@ -33,6 +37,18 @@ pub enum Operation {
     Combine,
     /// [`Scale`].
     Scale,
+    /// relu of [`Normalize`].
+    NormalizeRelu,
+    /// relu of [`NormalizeAdd`].
+    NormalizeAddRelu,
+    /// What the mask leaves of g.
+    Gate,
+    /// [`Project`] of what the mask leaves of g.
+    GatedProject,
+    /// [`Combine`] of that.
+    GatedCombine,
+    /// [`Scale`] of that.
+    GatedScale,
 }
 
 /// Some channels of a call: what the loops run over.
@@ -44,6 +60,8 @@ pub struct Group<'a, T> {
     pub geometry: &'a Geometry,
     /// What is read.
     pub inputs: Inputs<'a, T>,
+    /// The mask, which some maps write and others read.
+    pub bits: Bits<'a>,
     /// Which channels, as many as [`PerChannel`] holds at most.
     pub channels: &'a Range<usize>,
 }
@@ -54,7 +72,7 @@ pub trait Loops: Sized {
     fn sums(group: Group<'_, Self>, terms: Terms, shifts: Option<&[f64]>, totals: &mut [Sums]);
 
     /// The new value of each element, into `out`.
-    fn map(group: Group<'_, Self>, operation: Operation, constants: &[Constants], out: &Target<'_, Self>);
+    fn map(group: Group<'_, Self>, operation: Operation, constants: &Constants, out: &Target<'_, Self>);
 }
 
 macro_rules! loops {
@@ -62,15 +80,16 @@ macro_rules! loops {
         impl Loops for $dtype {
             fn sums(group: Group<'_, Self>, terms: Terms, shifts: Option<&[f64]>, totals: &mut [Sums]) {
                 match terms {
-                    Terms::Moments => sums::<Self, false>(group, shifts, totals),
-                    Terms::Gradients => sums::<Self, true>(group, shifts, totals),
+                    Terms::Moments => sums::<Self, false, false>(group, shifts, totals),
+                    Terms::Gradients => sums::<Self, true, false>(group, shifts, totals),
+                    Terms::GatedGradients => sums::<Self, true, true>(group, shifts, totals),
                 }
             }
 
             fn map(
                 group: Group<'_, Self>,
                 operation: Operation,
-                constants: &[Constants],
+                constants: &Constants,
                 out: &Target<'_, Self>,
             ) {
                 match operation {
@@ -78,6 +97,12 @@ macro_rules! loops {
                     Operation::Project => map(group, Project, constants, out),
                     Operation::Combine => map(group, Combine, constants, out),
                     Operation::Scale => map(group, Scale, constants, out),
+                    Operation::NormalizeRelu => map(group, Rectified(Normalize), constants, out),
+                    Operation::NormalizeAddRelu => map(group, Rectified(NormalizeAdd), constants, out),
+                    Operation::Gate => map(group, Gated(Pass), constants, out),
+                    Operation::GatedProject => map(group, Gated(Project), constants, out),
+                    Operation::GatedCombine => map(group, Gated(Combine), constants, out),
+                    Operation::GatedScale => map(group, Gated(Scale), constants, out),
                 }
             }
         }
@@ -86,21 +111,21 @@ macro_rules! loops {
 
 loops!(f16 bf16 f32 f64);
 
-fn sums<T: Element, const G: bool>(group: Group<'_, T>, shifts: Option<&[f64]>, totals: &mut [Sums]) {
-    let Group { context, geometry, inputs, channels } = group;
-    match geometry {
-        Geometry::Rows(rows) => reduce::rows::<T, G>(context, rows, inputs, channels, shifts, totals),
-        Geometry::Columns(columns) => {
-            reduce::columns::<T, G>(context, columns, inputs, channels, shifts, totals);
-        }
+fn sums<T: Element, const G: bool, const MASK: bool>(
+    group: Group<'_, T>,
+    shifts: Option<&[f64]>,
+    totals: &mut [Sums],
+) {
+    match group.geometry {
+        Geometry::Rows(rows) => reduce::rows::<T, G, MASK>(group, rows, shifts, totals),
+        Geometry::Columns(columns) => reduce::columns::<T, G, MASK>(group, columns, shifts, totals),
     }
 }
 
-fn map<T: Element, M: Map>(group: Group<'_, T>, map: M, constants: &[Constants], out: &Target<'_, T>) {
-    let Group { context, geometry, inputs, channels } = group;
-    match geometry {
-        Geometry::Rows(rows) => map::rows(context, map, rows, inputs, channels, constants, out),
-        Geometry::Columns(columns) => map::columns(context, map, columns, inputs, channels, constants, out),
+fn map<T: Element, M: Map>(group: Group<'_, T>, map: M, constants: &Constants, out: &Target<'_, T>) {
+    match group.geometry {
+        Geometry::Rows(rows) => map::rows(group, map, rows, constants, out),
+        Geometry::Columns(columns) => map::columns(group, map, columns, constants, out),
     }
 }
 

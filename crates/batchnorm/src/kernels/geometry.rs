@@ -12,9 +12,12 @@
 use std::ops::Range;
 
 use super::STREAM_BYTES;
+use super::simd::LANES;
 
 /// The longest piece of a row.
 const PIECE: usize = 16384;
+
+const _: () = assert!(PIECE.is_multiple_of(LANES), "a piece begins a byte of a mask");
 
 /// Values that a stretch holds, about, before a sum is cut.
 const STRETCH: usize = 1 << 16;
@@ -43,6 +46,14 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Where the bits of a mask of these rows lie: as they do, one row after the other,
+    /// each of which begins a byte.
+    pub fn of_bits(&self) -> Rows {
+        let Rows { channels, samples, inner, .. } = *self;
+        let channel_stride = inner.next_multiple_of(LANES);
+        Rows { channels, samples, sample_stride: channels * channel_stride, channel_stride, inner }
+    }
+
     /// n.
     pub fn n(&self) -> usize {
         self.samples * self.inner
@@ -98,6 +109,12 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// Where the bits of a mask of these columns lie: as they do, and each position
+    /// begins a byte.
+    pub fn of_bits(&self) -> Columns {
+        Columns { stride: self.channels.next_multiple_of(LANES), ..*self }
+    }
+
     /// In how many stretches of positions the channels are summed. Joining two costs
     /// something for every channel, so a stretch has at least 512 positions.
     pub fn stretches(&self) -> usize {
@@ -152,13 +169,34 @@ impl Geometry {
         }
     }
 
-    fn rows(channels: usize, outer: (usize, usize), channel_stride: usize, inner: usize) -> Self {
+    /// Rows of `inner` values, `outer` being the number of samples and their stride.
+    pub fn rows(channels: usize, outer: (usize, usize), channel_stride: usize, inner: usize) -> Self {
         let (samples, sample_stride) = outer;
         Geometry::Rows(Rows { channels, samples, sample_stride, channel_stride, inner })
     }
 
     fn columns(channels: usize, positions: usize, stride: usize) -> Self {
         Geometry::Columns(Columns { channels, positions, stride })
+    }
+
+    /// Where the bits of a mask lie, of arrays that lie so: it depends on the shape and
+    /// on rows or columns, not on the strides. No two eights of neighbours share a byte.
+    pub fn of_bits(&self) -> Geometry {
+        match self {
+            Geometry::Rows(rows) => Geometry::Rows(rows.of_bits()),
+            Geometry::Columns(columns) => Geometry::Columns(columns.of_bits()),
+        }
+    }
+
+    /// Where a value of a channel lies, by its place in logical order.
+    pub fn place(&self, channel: usize, position: usize) -> usize {
+        match self {
+            Geometry::Rows(rows) => {
+                let (sample, within) = (position / rows.inner, position % rows.inner);
+                sample * rows.sample_stride + channel * rows.channel_stride + within
+            }
+            Geometry::Columns(columns) => position * columns.stride + channel,
+        }
     }
 
     /// n.

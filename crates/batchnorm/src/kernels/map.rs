@@ -1,102 +1,89 @@
-//! One value out for each value in, with up to four numbers per channel.
+//! One value out for each value in, with up to four numbers per channel: the loops. The
+//! [maps](super::maps) say which.
 
 use std::ops::Range;
 
-use arrayvec::ArrayVec;
-
+use super::bits::Bits;
+use super::entry::Group;
 use super::geometry::{Columns, Pace, Rows};
+use super::maps::{Constants, Map, Use};
+use super::reduce::MOST_COLUMNS;
 use super::simd::{Kernel, LANES, Simd};
 use super::target::Target;
-use super::{Context, Inputs, LINE};
+use super::{Inputs, LINE};
 use crate::dtype::Element;
-
-/// The numbers of a channel that a [`Map`] uses.
-pub type Constants = [f64; 4];
-
-/// What becomes of an element.
-pub trait Map: Copy + Send + Sync {
-    /// Whether it reads x.
-    const X: bool;
-    /// Whether it reads g.
-    const G: bool;
-
-    /// The new values of eight elements.
-    fn apply<S: Simd>(simd: S, constants: [S::V; 4], x: S::V, g: S::V) -> S::V;
-}
-
-/// (x − mean)·factor + bias, of the constants mean, factor, bias.
-#[derive(Clone, Copy)]
-pub struct Normalize;
-
-impl Map for Normalize {
-    const X: bool = true;
-    const G: bool = false;
-
-    #[inline(always)]
-    fn apply<S: Simd>(simd: S, [mean, factor, bias, _]: [S::V; 4], x: S::V, _: S::V) -> S::V {
-        simd.mul_add(simd.sub(x, mean), factor, bias)
-    }
-}
-
-/// ((g − mean_g) − (x − mean)·slope)·factor, of the constants mean, mean_g, −slope,
-/// factor: what of g neither a shift nor a stretch of the channel explains.
-#[derive(Clone, Copy)]
-pub struct Project;
-
-impl Map for Project {
-    const X: bool = true;
-    const G: bool = true;
-
-    #[inline(always)]
-    fn apply<S: Simd>(simd: S, [mean, mean_g, slope, factor]: [S::V; 4], x: S::V, g: S::V) -> S::V {
-        let rest = simd.mul_add(simd.sub(x, mean), slope, simd.sub(g, mean_g));
-        simd.mul(rest, factor)
-    }
-}
-
-/// g·factor + (x·slope + rest), of the constants factor, slope, rest: [`Project`] with
-/// its brackets dissolved.
-#[derive(Clone, Copy)]
-pub struct Combine;
-
-impl Map for Combine {
-    const X: bool = true;
-    const G: bool = true;
-
-    #[inline(always)]
-    fn apply<S: Simd>(simd: S, [factor, slope, rest, _]: [S::V; 4], x: S::V, g: S::V) -> S::V {
-        simd.mul_add(g, factor, simd.mul_add(x, slope, rest))
-    }
-}
-
-/// g·factor, of the constant factor.
-#[derive(Clone, Copy)]
-pub struct Scale;
-
-impl Map for Scale {
-    const X: bool = false;
-    const G: bool = true;
-
-    #[inline(always)]
-    fn apply<S: Simd>(simd: S, [factor, ..]: [S::V; 4], _: S::V, g: S::V) -> S::V {
-        simd.mul(g, factor)
-    }
-}
 
 /// What streamed vectors must be aligned to, in bytes.
 const STREAM_ALIGNMENT: usize = 16;
 
-/// The new values of eight elements.
+/// The bytes of a mask that belong to neighbours, one for every eight begun: none where
+/// the map has nothing to do with them.
+struct Eights<'a> {
+    read: &'a [u8],
+    write: &'a mut [u8],
+}
+
+impl Eights<'_> {
+    /// The bits of the k-th eight, for a map that reads them.
+    #[inline(always)]
+    fn get<M: Map>(&self, k: usize) -> u8 {
+        if matches!(M::MASK, Use::Read) { self.read[k] } else { 0 }
+    }
+
+    /// Keeps the bits of the k-th eight, of a map that writes them.
+    #[inline(always)]
+    fn set<M: Map>(&mut self, k: usize, bits: u8) {
+        if matches!(M::MASK, Use::Written) {
+            self.write[k] = bits;
+        }
+    }
+}
+
+/// What becomes of eight elements, and the bits that were given or that came of it.
+#[inline(always)]
+fn value<S: Simd, M: Map>(simd: S, constants: [S::V; 4], x: S::V, g: S::V, bits: u8) -> (S::V, u8) {
+    match M::MASK {
+        Use::None => (M::apply(simd, constants, x, g), bits),
+        Use::Read => (M::apply(simd, constants, x, simd.gate(g, bits)), bits),
+        Use::Written => {
+            let v = M::apply(simd, constants, x, g);
+            let bits = simd.positive(v);
+            (simd.gate(v, bits), bits)
+        }
+    }
+}
+
+/// What eight elements become, and their bits.
+#[inline(always)]
+fn mapped<S: Simd, T: Element, M: Map>(
+    simd: S,
+    constants: [S::V; 4],
+    x: &[T; LANES],
+    g: &[T; LANES],
+    bits: u8,
+) -> (S::V, u8) {
+    let x = if M::X { T::load(simd, x) } else { constants[0] };
+    let g = if M::G { T::load(simd, g) } else { x };
+    value::<S, M>(simd, constants, x, g, bits)
+}
+
+/// The new values of eight elements, and their bits.
 #[inline(always)]
 fn map_eight<S: Simd, T: Element, M: Map, const STREAM: bool>(
     simd: S,
     constants: [S::V; 4],
     x: &[T; LANES],
     g: &[T; LANES],
+    bits: u8,
     out: &mut [T; LANES],
-) {
-    let v = mapped::<S, T, M>(simd, constants, x, g);
-    if STREAM { T::stream(simd, v, out) } else { T::store(simd, v, out) }
+) -> u8 {
+    let (v, bits) = mapped::<S, T, M>(simd, constants, x, g, bits);
+    if STREAM {
+        T::stream(simd, v, out)
+    } else {
+        T::store(simd, v, out)
+    }
+    bits
 }
 
 /// Those of twice eight.
@@ -106,32 +93,36 @@ fn map_sixteen<S: Simd, T: Element, M: Map, const STREAM: bool>(
     constants: [S::V; 4],
     x: [&[T; LANES]; 2],
     g: [&[T; LANES]; 2],
+    bits: [u8; 2],
     out: [&mut [T; LANES]; 2],
-) {
-    let low = mapped::<S, T, M>(simd, constants, x[0], g[0]);
-    let high = mapped::<S, T, M>(simd, constants, x[1], g[1]);
+) -> [u8; 2] {
+    let (low, bits_low) = mapped::<S, T, M>(simd, constants, x[0], g[0], bits[0]);
+    let (high, bits_high) = mapped::<S, T, M>(simd, constants, x[1], g[1], bits[1]);
     let v = [low, high];
-    if STREAM { T::stream_twice(simd, v, out) } else { T::store_twice(simd, v, out) }
-}
-
-#[inline(always)]
-fn mapped<S: Simd, T: Element, M: Map>(
-    simd: S,
-    constants: [S::V; 4],
-    x: &[T; LANES],
-    g: &[T; LANES],
-) -> S::V {
-    let x = if M::X { T::load(simd, x) } else { constants[0] };
-    let g = if M::G { T::load(simd, g) } else { x };
-    M::apply(simd, constants, x, g)
+    if STREAM {
+        T::stream_twice(simd, v, out)
+    } else {
+        T::store_twice(simd, v, out)
+    }
+    [bits_low, bits_high]
 }
 
 /// Those of fewer.
 #[inline(always)]
-fn map_part<S: Simd, T: Element, M: Map>(simd: S, constants: [S::V; 4], x: &[T], g: &[T], out: &mut [T]) {
+fn map_part<S: Simd, T: Element, M: Map>(
+    simd: S,
+    constants: [S::V; 4],
+    x: &[T],
+    g: &[T],
+    bits: u8,
+    out: &mut [T],
+) -> u8 {
     let x = if M::X { T::load_part(simd, x) } else { constants[0] };
     let g = if M::G { T::load_part(simd, g) } else { x };
-    T::store_part(simd, M::apply(simd, constants, x, g), out);
+    let (v, bits) = value::<S, M>(simd, constants, x, g, bits);
+    T::store_part(simd, v, out);
+    // No bits of what is not there.
+    bits & ((1 << out.len()) - 1)
 }
 
 /// Those of neighbours of one channel.
@@ -141,28 +132,45 @@ fn map_row<S: Simd, T: Element, M: Map, const STREAM: bool>(
     constants: [S::V; 4],
     x: &[T],
     g: &[T],
+    mut bits: Eights<'_>,
     out: &mut [T],
 ) {
     let (x_eights, x_rest) = x.as_chunks::<LANES>();
     let (g_eights, g_rest) = g.as_chunks::<LANES>();
     let (out_eights, out_rest) = out.as_chunks_mut::<LANES>();
+    let whole = out_eights.len();
     let (x_twos, x_last) = x_eights.as_chunks();
     let (g_twos, g_last) = g_eights.as_chunks();
     let (out_twos, out_last) = out_eights.as_chunks_mut();
-    for (([x0, x1], [g0, g1]), [out0, out1]) in x_twos.iter().zip(g_twos).zip(out_twos) {
-        map_sixteen::<S, T, M, STREAM>(simd, constants, [x0, x1], [g0, g1], [out0, out1]);
+    for (k, (([x0, x1], [g0, g1]), [out0, out1])) in x_twos.iter().zip(g_twos).zip(out_twos).enumerate() {
+        let given = [bits.get::<M>(2 * k), bits.get::<M>(2 * k + 1)];
+        let (x, g, out) = ([x0, x1], [g0, g1], [out0, out1]);
+        let [low, high] = map_sixteen::<S, T, M, STREAM>(simd, constants, x, g, given, out);
+        bits.set::<M>(2 * k, low);
+        bits.set::<M>(2 * k + 1, high);
     }
     for ((x, g), out) in x_last.iter().zip(g_last).zip(out_last) {
-        map_eight::<S, T, M, STREAM>(simd, constants, x, g, out);
+        let of_eight = bits.get::<M>(whole - 1);
+        let of_eight = map_eight::<S, T, M, STREAM>(simd, constants, x, g, of_eight, out);
+        bits.set::<M>(whole - 1, of_eight);
     }
     if !out_rest.is_empty() {
-        map_part::<S, T, M>(simd, constants, x_rest, g_rest, out_rest);
+        let of_part = bits.get::<M>(whole);
+        let of_part = map_part::<S, T, M>(simd, constants, x_rest, g_rest, of_part, out_rest);
+        bits.set::<M>(whole, of_part);
     }
 }
 
+/// The bytes of neighbours whose bits lie there.
+///
+/// # Safety
+/// Where the map writes them: while the result lives, nobody else takes any of them.
 #[inline(always)]
-fn splat<S: Simd>(simd: S, constants: &Constants) -> [S::V; 4] {
-    [simd.splat(constants[0]), simd.splat(constants[1]), simd.splat(constants[2]), simd.splat(constants[3])]
+unsafe fn eights<M: Map>(bits: Bits<'_>, place: Range<usize>) -> Eights<'_> {
+    let read = if matches!(M::MASK, Use::Read) { bits.read(place.clone()) } else { &[] };
+    // SAFETY: as this function's own contract.
+    let write = if matches!(M::MASK, Use::Written) { unsafe { bits.write(place) } } else { &mut [] };
+    Eights { read, write }
 }
 
 /// Some channels in rows, over some pieces.
@@ -171,7 +179,8 @@ struct MapRows<'a, T, M> {
     inputs: Inputs<'a, T>,
     channels: Range<usize>,
     pieces: Range<usize>,
-    constants: &'a [Constants],
+    constants: &'a Constants,
+    bits: Bits<'a>,
     out: &'a Target<'a, T>,
     stream: bool,
     map: M,
@@ -184,29 +193,40 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
     fn run<S: Simd>(self, simd: S) {
         let _ = self.map;
         let channel_stride = self.rows.channel_stride;
+        let of_bits = self.rows.of_bits();
         for piece in self.pieces {
             let (first, len) = self.rows.piece(piece);
             let mut start = first + self.channels.start * channel_stride;
-            for constants in self.constants {
+            let mut bit = of_bits.piece(piece).0 + self.channels.start * of_bits.channel_stride;
+            for channel in 0..self.channels.len() {
+                let constants = self.constants.splat(simd, channel);
                 let place = start..start + len;
                 // SAFETY: a place belongs to one channel and one piece, and each of
                 // those is in the hands of one thread.
                 let out = unsafe { self.out.slice(place.clone()) };
+                // SAFETY: likewise, and the bits of a piece begin and end with a byte.
+                let bits = unsafe { eights::<M>(self.bits, bit..bit + len) };
                 // What a map does not read is given all the same: it is there.
                 let (x, g) = (self.inputs.x(place.clone()), self.inputs.g(place));
-                let constants = splat(simd, constants);
-                if self.stream {
+                if !self.stream {
+                    map_row::<S, T, M, false>(simd, constants, x, g, bits, out);
+                } else if matches!(M::MASK, Use::None) {
                     // Up to a whole line first, so that only whole lines are streamed.
                     let head = out.as_ptr().align_offset(LINE).min(len);
                     let (x_head, x) = x.split_at(head);
                     let (g_head, g) = g.split_at(head);
                     let (out_head, out) = out.split_at_mut(head);
-                    map_row::<S, T, M, false>(simd, constants, x_head, g_head, out_head);
-                    map_row::<S, T, M, true>(simd, constants, x, g, out);
+                    let none = Eights { read: &[], write: &mut [] };
+                    map_row::<S, T, M, false>(simd, constants, x_head, g_head, none, out_head);
+                    map_row::<S, T, M, true>(simd, constants, x, g, bits, out);
+                } else if out.as_ptr().addr().is_multiple_of(STREAM_ALIGNMENT) {
+                    // A head would move the eights against the bytes of the mask.
+                    map_row::<S, T, M, true>(simd, constants, x, g, bits, out);
                 } else {
-                    map_row::<S, T, M, false>(simd, constants, x, g, out);
+                    map_row::<S, T, M, false>(simd, constants, x, g, bits, out);
                 }
                 start += channel_stride;
+                bit += of_bits.channel_stride;
             }
         }
         if self.stream {
@@ -215,8 +235,7 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
     }
 }
 
-/// Most channels in columns whose constants are at hand together.
-const MOST_COLUMNS: usize = super::reduce::MOST_COLUMNS;
+const _: () = assert!(MOST_COLUMNS.is_multiple_of(LANES), "a group begins a byte of a mask");
 
 /// Some channels in columns, over some positions.
 struct MapColumns<'a, T, M> {
@@ -225,7 +244,8 @@ struct MapColumns<'a, T, M> {
     inputs: Inputs<'a, T>,
     channels: Range<usize>,
     positions: Range<usize>,
-    constants: &'a [Constants],
+    constants: &'a Constants,
+    bits: Bits<'a>,
     out: &'a Target<'a, T>,
     stream: bool,
     map: M,
@@ -237,20 +257,12 @@ impl<T: Element, M: Map> Kernel for MapColumns<'_, T, M> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let _ = self.map;
-        let mut eights = ArrayVec::<[[f64; LANES]; 4], { MOST_COLUMNS / LANES }>::new();
-        for constants in self.constants.chunks(LANES) {
-            let mut eight = [[0.0; LANES]; 4];
-            for (lane, constants) in constants.iter().enumerate() {
-                eight.iter_mut().zip(constants).for_each(|(lanes, value)| lanes[lane] = *value);
-            }
-            eights.push(eight);
-        }
         let rest = match self.pace.abreast {
-            4 => self.map::<S, 4>(simd, &eights, self.positions.clone()),
-            2 => self.map::<S, 2>(simd, &eights, self.positions.clone()),
+            4 => self.map::<S, 4>(simd, self.positions.clone()),
+            2 => self.map::<S, 2>(simd, self.positions.clone()),
             _ => self.positions.clone(),
         };
-        self.map::<S, 1>(simd, &eights, rest);
+        self.map::<S, 1>(simd, rest);
         if self.stream {
             simd.fence();
         }
@@ -260,15 +272,12 @@ impl<T: Element, M: Map> Kernel for MapColumns<'_, T, M> {
 impl<T: Element, M: Map> MapColumns<'_, T, M> {
     /// Maps positions, P at a time; what is left of them.
     #[inline(always)]
-    fn map<S: Simd, const P: usize>(
-        &self,
-        simd: S,
-        constants: &[[[f64; LANES]; 4]],
-        positions: Range<usize>,
-    ) -> Range<usize> {
+    fn map<S: Simd, const P: usize>(&self, simd: S, positions: Range<usize>) -> Range<usize> {
+        let of_bits = self.columns.of_bits();
         let mut position = positions.start;
         while position + P <= positions.end {
             let place = |k| self.columns.row(&self.channels, position + k);
+            let bits = |k| of_bits.row(&self.channels, position + k);
             if self.pace.prefetch {
                 self.inputs.prefetch(simd, place(0).start..place(P - 1).end);
             }
@@ -277,10 +286,12 @@ impl<T: Element, M: Map> MapColumns<'_, T, M> {
             // SAFETY: a place belongs to one position and some channels, and those are
             // in the hands of one thread; positions differ.
             let out: [&mut [T]; P] = std::array::from_fn(|k| unsafe { self.out.slice(place(k)) });
+            // SAFETY: likewise, and the bits of a group of channels begin and end with a byte.
+            let bits: [_; P] = std::array::from_fn(|k| unsafe { eights::<M>(self.bits, bits(k)) });
             if self.stream {
-                map_across::<S, T, M, P, true>(simd, constants, x, g, out);
+                map_across::<S, T, M, P, true>(simd, self.constants, x, g, bits, out);
             } else {
-                map_across::<S, T, M, P, false>(simd, constants, x, g, out);
+                map_across::<S, T, M, P, false>(simd, self.constants, x, g, bits, out);
             }
             position += P;
         }
@@ -292,46 +303,46 @@ impl<T: Element, M: Map> MapColumns<'_, T, M> {
 #[inline(always)]
 fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: bool>(
     simd: S,
-    constants: &[[[f64; LANES]; 4]],
+    constants: &Constants,
     x: [&[T]; P],
     g: [&[T]; P],
+    mut bits: [Eights<'_>; P],
     mut out: [&mut [T]; P],
 ) {
     let whole = x[0].len() / LANES;
     let x_eights: [&[[T; LANES]]; P] = x.map(|x| &x.as_chunks().0[..whole]);
     let g_eights: [&[[T; LANES]]; P] = g.map(|g| &g.as_chunks().0[..whole]);
-    for (k, constants) in constants[..whole].iter().enumerate() {
-        let constants = loaded(simd, constants);
-        let (outs, _) = out.as_chunks_mut::<2>();
-        for (pair, [out0, out1]) in outs.iter_mut().enumerate() {
+    for k in 0..whole {
+        let constants = constants.eight(simd, k);
+        let (bits_twos, bits_last) = bits.as_chunks_mut::<2>();
+        let (out_twos, out_last) = out.as_chunks_mut::<2>();
+        for (pair, ([bits0, bits1], [out0, out1])) in bits_twos.iter_mut().zip(out_twos).enumerate() {
             let p = 2 * pair;
             let x = [&x_eights[p][k], &x_eights[p + 1][k]];
             let g = [&g_eights[p][k], &g_eights[p + 1][k]];
+            let given = [bits0.get::<M>(k), bits1.get::<M>(k)];
             let out = [&mut out0.as_chunks_mut().0[k], &mut out1.as_chunks_mut().0[k]];
-            map_sixteen::<S, T, M, STREAM>(simd, constants, x, g, out);
+            let [low, high] = map_sixteen::<S, T, M, STREAM>(simd, constants, x, g, given, out);
+            bits0.set::<M>(k, low);
+            bits1.set::<M>(k, high);
         }
-        if P == 1 {
-            let out = &mut out[0].as_chunks_mut().0[k];
-            map_eight::<S, T, M, STREAM>(simd, constants, &x_eights[0][k], &g_eights[0][k], out);
+        // Of one position.
+        if let ([bits], [out]) = (bits_last, out_last) {
+            let out = &mut out.as_chunks_mut().0[k];
+            let (x, g, of_eight) = (&x_eights[P - 1][k], &g_eights[P - 1][k], bits.get::<M>(k));
+            let of_eight = map_eight::<S, T, M, STREAM>(simd, constants, x, g, of_eight, out);
+            bits.set::<M>(k, of_eight);
         }
     }
-    if let Some(constants) = constants.get(whole) {
-        let constants = loaded(simd, constants);
+    if x[0].len() > whole * LANES {
+        let constants = constants.eight(simd, whole);
         for p in 0..P {
             let from = whole * LANES;
-            map_part::<S, T, M>(simd, constants, &x[p][from..], &g[p][from..], &mut out[p][from..]);
+            let (x, g, of_part) = (&x[p][from..], &g[p][from..], bits[p].get::<M>(whole));
+            let of_part = map_part::<S, T, M>(simd, constants, x, g, of_part, &mut out[p][from..]);
+            bits[p].set::<M>(whole, of_part);
         }
     }
-}
-
-#[inline(always)]
-fn loaded<S: Simd>(simd: S, constants: &[[f64; LANES]; 4]) -> [S::V; 4] {
-    [
-        simd.load_f64(&constants[0]),
-        simd.load_f64(&constants[1]),
-        simd.load_f64(&constants[2]),
-        simd.load_f64(&constants[3]),
-    ]
 }
 
 /// Rows shorter than this are not streamed: too many lines of memory would be shared
@@ -343,40 +354,30 @@ const PORTION: usize = 1 << 16;
 
 /// Maps some channels in rows.
 pub fn rows<T: Element, M: Map>(
-    context: Context,
+    group: Group<'_, T>,
     map: M,
     rows: &Rows,
-    inputs: Inputs<'_, T>,
-    channels: &Range<usize>,
-    constants: &[Constants],
+    constants: &Constants,
     out: &Target<'_, T>,
 ) {
+    let Group { context, inputs, bits, channels, .. } = group;
     let stream = context.stream && rows.inner >= STREAMED_ROW;
     let step = (PORTION / (channels.len() * rows.inner).max(1)).max(1);
     context.team.each_from_the_end(0..rows.pieces(), step, &|pieces| {
-        context.run(MapRows {
-            rows,
-            inputs,
-            channels: channels.clone(),
-            pieces,
-            constants,
-            out,
-            stream,
-            map,
-        });
+        let channels = channels.clone();
+        context.run(MapRows { rows, inputs, channels, pieces, constants, bits, out, stream, map });
     });
 }
 
 /// Maps some channels in columns, at most [`MOST_COLUMNS`].
 pub fn columns<T: Element, M: Map>(
-    context: Context,
+    group: Group<'_, T>,
     map: M,
     columns: &Columns,
-    inputs: Inputs<'_, T>,
-    channels: &Range<usize>,
-    constants: &[Constants],
+    constants: &Constants,
     out: &Target<'_, T>,
 ) {
+    let Group { context, inputs, bits, channels, .. } = group;
     let aligned = |elements: usize| (elements * size_of::<T>()).is_multiple_of(STREAM_ALIGNMENT);
     let pace = columns.pace::<T>(context.bytes);
     let stream = context.stream
@@ -386,6 +387,17 @@ pub fn columns<T: Element, M: Map>(
     let step = (PORTION / channels.len().max(1)).max(1);
     context.team.each_from_the_end(0..columns.positions, step, &|positions| {
         let channels = channels.clone();
-        context.run(MapColumns { columns, pace, inputs, channels, positions, constants, out, stream, map });
+        context.run(MapColumns {
+            columns,
+            pace,
+            inputs,
+            channels,
+            positions,
+            constants,
+            bits,
+            out,
+            stream,
+            map,
+        });
     });
 }

@@ -20,9 +20,12 @@
 //! [`STREAM_BYTES`] is written past the caches: it would only push out its input, and
 //! be read into the cache before it is overwritten.
 
+pub mod accumulate;
+pub mod bits;
 pub mod entry;
 pub mod geometry;
 pub mod map;
+pub mod maps;
 pub mod reduce;
 pub mod simd;
 pub mod target;

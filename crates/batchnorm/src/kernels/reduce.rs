@@ -19,104 +19,27 @@
 //!    meet in a fixed tree. Columns: a stretch of a channel is one sum.
 //! 3. Stretches meet as a binary tree, in unevaluated pairs.
 //!
-//! f64 values are summed in pairs throughout ([`Compensated`]).
+//! f64 values are summed in pairs throughout
+//! ([`Compensated`](super::accumulate::Compensated)).
+//!
+//! With a mask, g counts as 0 wherever its bit is clear.
 
 use std::ops::Range;
 
 use arrayvec::ArrayVec;
 
+use super::Inputs;
+use super::accumulate::Accumulator;
+use super::bits::Bits;
+use super::entry::Group;
 use super::geometry::{Columns, Pace, Rows};
 use super::simd::{Kernel, LANES, Simd};
 use super::threads::Team;
-use super::{Context, Inputs};
 use crate::dtype::Element;
 use crate::sum::Pair;
 
 /// D and Q of a channel.
 pub type Sums = [Pair; 2];
-
-/// A sum in each lane.
-pub trait Accumulator<S: Simd>: Copy {
-    /// 0 in each lane.
-    fn zero(simd: S) -> Self;
-    /// Adds a vector.
-    fn add(&mut self, simd: S, v: S::V);
-    /// Adds a·b.
-    fn add_product(&mut self, simd: S, a: S::V, b: S::V);
-    /// The lanes of two, as one sum.
-    fn total(self, other: Self, simd: S) -> Pair;
-    /// Each lane as a sum of its own.
-    fn lanes(self, simd: S) -> [Pair; LANES];
-}
-
-/// An f64 in each lane.
-#[derive(Clone, Copy)]
-pub struct Plain<V>(V);
-
-impl<S: Simd> Accumulator<S> for Plain<S::V> {
-    #[inline(always)]
-    fn zero(simd: S) -> Self {
-        Plain(simd.splat(0.0))
-    }
-    #[inline(always)]
-    fn add(&mut self, simd: S, v: S::V) {
-        self.0 = simd.add(self.0, v);
-    }
-    #[inline(always)]
-    fn add_product(&mut self, simd: S, a: S::V, b: S::V) {
-        self.0 = simd.mul_add(a, b, self.0);
-    }
-    #[inline(always)]
-    fn total(self, other: Self, simd: S) -> Pair {
-        let [a, b, c, d, e, f, g, h] = simd.lanes(simd.add(self.0, other.0));
-        Pair { hi: ((a + e) + (c + g)) + ((b + f) + (d + h)), lo: 0.0 }
-    }
-    #[inline(always)]
-    fn lanes(self, simd: S) -> [Pair; LANES] {
-        simd.lanes(self.0).map(|hi| Pair { hi, lo: 0.0 })
-    }
-}
-
-/// An unevaluated pair in each lane: what an addition or a product rounds off is
-/// kept (Knuth's two-sum; Ogita, Rump and Oishi's dot product).
-#[derive(Clone, Copy)]
-pub struct Compensated<V> {
-    hi: V,
-    lo: V,
-}
-
-impl<S: Simd> Accumulator<S> for Compensated<S::V> {
-    #[inline(always)]
-    fn zero(simd: S) -> Self {
-        Compensated { hi: simd.splat(0.0), lo: simd.splat(0.0) }
-    }
-    #[inline(always)]
-    fn add(&mut self, simd: S, v: S::V) {
-        let hi = simd.add(self.hi, v);
-        let seen = simd.sub(hi, self.hi);
-        let lost = simd.add(simd.sub(self.hi, simd.sub(hi, seen)), simd.sub(v, seen));
-        *self = Compensated { hi, lo: simd.add(self.lo, lost) };
-    }
-    #[inline(always)]
-    fn add_product(&mut self, simd: S, a: S::V, b: S::V) {
-        let product = simd.mul(a, b);
-        let lost = simd.mul_add(a, b, simd.sub(simd.splat(0.0), product));
-        Accumulator::<S>::add(self, simd, product);
-        self.lo = simd.add(self.lo, lost);
-    }
-    #[inline(always)]
-    fn total(self, other: Self, simd: S) -> Pair {
-        let mut sum = Pair::default();
-        let all = [Accumulator::<S>::lanes(self, simd), Accumulator::<S>::lanes(other, simd)];
-        all.iter().flatten().for_each(|lane| sum.merge(*lane));
-        sum
-    }
-    #[inline(always)]
-    fn lanes(self, simd: S) -> [Pair; LANES] {
-        let (hi, lo) = (simd.lanes(self.hi), simd.lanes(self.lo));
-        std::array::from_fn(|k| Pair { hi: hi[k], lo: lo[k] })
-    }
-}
 
 /// The two accumulators of D and Q.
 struct Both<A> {
@@ -151,17 +74,18 @@ pub const MOST_ROWS: usize = 512;
 const FEW_ROWS: usize = 32;
 
 /// The sums of some channels in rows, over some pieces, into `totals`.
-struct RowSums<'a, T, const G: bool, const SHIFT: bool, const MOST: usize> {
+struct RowSums<'a, T, const G: bool, const MASK: bool, const SHIFT: bool, const MOST: usize> {
     rows: &'a Rows,
     inputs: Inputs<'a, T>,
     channels: Range<usize>,
     pieces: Range<usize>,
+    bits: Bits<'a>,
     shifts: &'a [f64],
     totals: &'a mut [Sums],
 }
 
-impl<T: Element, const G: bool, const SHIFT: bool, const MOST: usize> Kernel
-    for RowSums<'_, T, G, SHIFT, MOST>
+impl<T: Element, const G: bool, const MASK: bool, const SHIFT: bool, const MOST: usize> Kernel
+    for RowSums<'_, T, G, MASK, SHIFT, MOST>
 {
     type Output = ();
 
@@ -172,15 +96,19 @@ impl<T: Element, const G: bool, const SHIFT: bool, const MOST: usize> Kernel
             sums.push([Both::zero(simd), Both::zero(simd)]);
         }
         let channel_stride = self.rows.channel_stride;
+        let of_bits = self.rows.of_bits();
         for piece in self.pieces {
             let (first, len) = self.rows.piece(piece);
             let mut place = first + self.channels.start * channel_stride;
+            let mut bit = of_bits.piece(piece).0 + self.channels.start * of_bits.channel_stride;
             for (k, [odd, even]) in sums.iter_mut().enumerate() {
                 let x = self.inputs.x(place..place + len);
                 let g = if G { self.inputs.g(place..place + len) } else { x };
+                let bits = if MASK { self.bits.read(bit..bit + len) } else { &[] };
                 let shift = simd.splat(if SHIFT { self.shifts[k] } else { 0.0 });
-                add_row::<S, T, G, SHIFT>(simd, x, g, shift, odd, even);
+                add_row::<S, T, G, MASK, SHIFT>(simd, x, g, bits, shift, odd, even);
                 place += channel_stride;
+                bit += of_bits.channel_stride;
             }
         }
         for (total, [odd, even]) in self.totals.iter_mut().zip(&sums) {
@@ -190,44 +118,54 @@ impl<T: Element, const G: bool, const SHIFT: bool, const MOST: usize> Kernel
 }
 
 #[inline(always)]
-fn add_row<S: Simd, T: Element, const G: bool, const SHIFT: bool>(
+fn add_row<S: Simd, T: Element, const G: bool, const MASK: bool, const SHIFT: bool>(
     simd: S,
     x: &[T],
     g: &[T],
+    bits: &[u8],
     shift: S::V,
     odd: &mut Both<T::Sum<S>>,
     even: &mut Both<T::Sum<S>>,
 ) {
     let (x, x_rest) = x.as_chunks::<LANES>();
     let (g, g_rest) = g.as_chunks::<LANES>();
+    let whole = x.len();
+    let of = |k: usize| if MASK { bits[k] } else { 0 };
     let (x_twos, x_last) = x.as_chunks::<2>();
     let (g_twos, g_last) = g.as_chunks::<2>();
-    for (x, g) in x_twos.iter().zip(g_twos) {
-        add_eight::<S, T, G, SHIFT>(simd, &x[0], &g[0], shift, odd);
-        add_eight::<S, T, G, SHIFT>(simd, &x[1], &g[1], shift, even);
+    for (k, (x, g)) in x_twos.iter().zip(g_twos).enumerate() {
+        add_eight::<S, T, G, MASK, SHIFT>(simd, &x[0], &g[0], of(2 * k), shift, odd);
+        add_eight::<S, T, G, MASK, SHIFT>(simd, &x[1], &g[1], of(2 * k + 1), shift, even);
     }
     for (x, g) in x_last.iter().zip(g_last) {
-        add_eight::<S, T, G, SHIFT>(simd, x, g, shift, odd);
+        add_eight::<S, T, G, MASK, SHIFT>(simd, x, g, of(whole - 1), shift, odd);
     }
     if !x_rest.is_empty() {
         let d = T::load_part(simd, x_rest);
         let d = if SHIFT { simd.first(simd.sub(d, shift), x_rest.len()) } else { d };
-        let e = if G { T::load_part(simd, g_rest) } else { d };
+        let e = if G { gated::<S, MASK>(simd, T::load_part(simd, g_rest), of(whole)) } else { d };
         even.add(simd, d, e);
     }
 }
 
+/// g where its bit is set, if that is asked.
 #[inline(always)]
-fn add_eight<S: Simd, T: Element, const G: bool, const SHIFT: bool>(
+fn gated<S: Simd, const MASK: bool>(simd: S, g: S::V, bits: u8) -> S::V {
+    if MASK { simd.gate(g, bits) } else { g }
+}
+
+#[inline(always)]
+fn add_eight<S: Simd, T: Element, const G: bool, const MASK: bool, const SHIFT: bool>(
     simd: S,
     x: &[T; LANES],
     g: &[T; LANES],
+    bits: u8,
     shift: S::V,
     sums: &mut Both<T::Sum<S>>,
 ) {
     let d = T::load(simd, x);
     let d = if SHIFT { simd.sub(d, shift) } else { d };
-    let e = if G { T::load(simd, g) } else { d };
+    let e = if G { gated::<S, MASK>(simd, T::load(simd, g), bits) } else { d };
     sums.add(simd, d, e);
 }
 
@@ -236,17 +174,20 @@ fn add_eight<S: Simd, T: Element, const G: bool, const SHIFT: bool>(
 pub const MOST_COLUMNS: usize = 1024;
 
 /// The sums of some channels in columns, over some positions, into `totals`.
-struct ColumnSums<'a, T, const G: bool, const SHIFT: bool> {
+struct ColumnSums<'a, T, const G: bool, const MASK: bool, const SHIFT: bool> {
     columns: &'a Columns,
     pace: Pace,
     inputs: Inputs<'a, T>,
     channels: Range<usize>,
     positions: Range<usize>,
+    bits: Bits<'a>,
     shifts: &'a [f64],
     totals: &'a mut [Sums],
 }
 
-impl<T: Element, const G: bool, const SHIFT: bool> Kernel for ColumnSums<'_, T, G, SHIFT> {
+impl<T: Element, const G: bool, const MASK: bool, const SHIFT: bool> Kernel
+    for ColumnSums<'_, T, G, MASK, SHIFT>
+{
     type Output = ();
 
     #[inline(always)]
@@ -268,7 +209,7 @@ impl<T: Element, const G: bool, const SHIFT: bool> Kernel for ColumnSums<'_, T, 
     }
 }
 
-impl<T: Element, const G: bool, const SHIFT: bool> ColumnSums<'_, T, G, SHIFT> {
+impl<T: Element, const G: bool, const MASK: bool, const SHIFT: bool> ColumnSums<'_, T, G, MASK, SHIFT> {
     /// Adds positions, P at a time; what is left of them.
     #[inline(always)]
     fn add<S: Simd, const P: usize>(
@@ -277,15 +218,18 @@ impl<T: Element, const G: bool, const SHIFT: bool> ColumnSums<'_, T, G, SHIFT> {
         positions: Range<usize>,
         sums: &mut [Both<T::Sum<S>>],
     ) -> Range<usize> {
+        let of_bits = self.columns.of_bits();
         let mut position = positions.start;
         while position + P <= positions.end {
             let place = |k| self.columns.row(&self.channels, position + k);
+            let bits = |k| of_bits.row(&self.channels, position + k);
             if self.pace.prefetch {
                 self.inputs.prefetch(simd, place(0).start..place(P - 1).end);
             }
             let x: [_; P] = std::array::from_fn(|k| self.inputs.x(place(k)));
             let g = if G { std::array::from_fn(|k| self.inputs.g(place(k))) } else { x };
-            add_across::<S, T, G, SHIFT, P>(simd, x, g, self.shifts, sums);
+            let bits: [&[u8]; P] = std::array::from_fn(|k| if MASK { self.bits.read(bits(k)) } else { &[] });
+            add_across::<S, T, G, MASK, SHIFT, P>(simd, x, g, bits, self.shifts, sums);
             position += P;
         }
         position..positions.end
@@ -294,56 +238,60 @@ impl<T: Element, const G: bool, const SHIFT: bool> ColumnSums<'_, T, G, SHIFT> {
 
 /// Adds P positions of the same channels.
 #[inline(always)]
-fn add_across<S: Simd, T: Element, const G: bool, const SHIFT: bool, const P: usize>(
+fn add_across<S: Simd, T: Element, const G: bool, const MASK: bool, const SHIFT: bool, const P: usize>(
     simd: S,
     x: [&[T]; P],
     g: [&[T]; P],
+    bits: [&[u8]; P],
     shifts: &[f64],
     sums: &mut [Both<T::Sum<S>>],
 ) {
     let (shifts, shifts_rest) = shifts.as_chunks::<LANES>();
     let whole = x[0].len() / LANES;
+    let of = |p: usize, k: usize| if MASK { bits[p][k] } else { 0 };
     let (sums, last) = sums.split_at_mut(whole);
     let x_eights: [&[[T; LANES]]; P] = x.map(|x| &x.as_chunks().0[..whole]);
     let g_eights: [&[[T; LANES]]; P] = g.map(|g| &g.as_chunks().0[..whole]);
     for k in 0..whole {
         let shift = if SHIFT { simd.load_f64(&shifts[k]) } else { simd.splat(0.0) };
         for p in 0..P {
-            add_eight::<S, T, G, SHIFT>(simd, &x_eights[p][k], &g_eights[p][k], shift, &mut sums[k]);
+            let (x, g) = (&x_eights[p][k], &g_eights[p][k]);
+            add_eight::<S, T, G, MASK, SHIFT>(simd, x, g, of(p, k), shift, &mut sums[k]);
         }
     }
     if let Some(last) = last.first_mut() {
         for p in 0..P {
             let d = T::load_part(simd, &x[p][whole * LANES..]);
             let d = if SHIFT { simd.sub(d, simd.load_f64_part(shifts_rest)) } else { d };
-            let e = if G { T::load_part(simd, &g[p][whole * LANES..]) } else { d };
+            let g = || gated::<S, MASK>(simd, T::load_part(simd, &g[p][whole * LANES..]), of(p, whole));
+            let e = if G { g() } else { d };
             last.add(simd, d, e);
         }
     }
 }
 
 /// D and Q of some channels in rows, at most [`MOST_ROWS`], into `totals`.
-pub fn rows<T: Element, const G: bool>(
-    context: Context,
+pub fn rows<T: Element, const G: bool, const MASK: bool>(
+    group: Group<'_, T>,
     rows: &Rows,
-    inputs: Inputs<'_, T>,
-    channels: &Range<usize>,
     shifts: Option<&[f64]>,
     totals: &mut [Sums],
 ) {
+    let Group { context, inputs, bits, .. } = group;
     let (count, pieces) = (rows.stretches(), rows.pieces());
     let sum = |stretch: Range<usize>, totals: &mut [Sums]| {
         let pieces = stretch.start * pieces / count..stretch.end * pieces / count;
-        let channels = channels.clone();
+        let channels = group.channels.clone();
         let few = channels.len() <= FEW_ROWS;
         // One kernel for each answer to: with shifts? few channels?
         macro_rules! run {
             ($shift:literal, $most:expr, $shifts:expr) => {
-                context.run(RowSums::<T, G, $shift, { $most }> {
+                context.run(RowSums::<T, G, MASK, $shift, { $most }> {
                     rows,
                     inputs,
                     channels,
                     pieces,
+                    bits,
                     shifts: $shifts,
                     totals,
                 })
@@ -360,38 +308,35 @@ pub fn rows<T: Element, const G: bool>(
 }
 
 /// D and Q of some channels in columns, at most [`MOST_COLUMNS`], into `totals`.
-pub fn columns<T: Element, const G: bool>(
-    context: Context,
+pub fn columns<T: Element, const G: bool, const MASK: bool>(
+    group: Group<'_, T>,
     columns: &Columns,
-    inputs: Inputs<'_, T>,
-    channels: &Range<usize>,
     shifts: Option<&[f64]>,
     totals: &mut [Sums],
 ) {
+    let Group { context, inputs, bits, .. } = group;
     let (count, all) = (columns.stretches(), columns.positions);
     let pace = columns.pace::<T>(context.bytes);
     let sum = |stretch: Range<usize>, totals: &mut [Sums]| {
         let positions = stretch.start * all / count..stretch.end * all / count;
-        let channels = channels.clone();
+        let channels = group.channels.clone();
+        macro_rules! run {
+            ($shift:literal, $shifts:expr) => {
+                context.run(ColumnSums::<T, G, MASK, $shift> {
+                    columns,
+                    pace,
+                    inputs,
+                    channels,
+                    positions,
+                    bits,
+                    shifts: $shifts,
+                    totals,
+                })
+            };
+        }
         match shifts {
-            Some(shifts) => context.run(ColumnSums::<T, G, true> {
-                columns,
-                pace,
-                inputs,
-                channels,
-                positions,
-                shifts,
-                totals,
-            }),
-            None => context.run(ColumnSums::<T, G, false> {
-                columns,
-                pace,
-                inputs,
-                channels,
-                positions,
-                shifts: &[],
-                totals,
-            }),
+            Some(shifts) => run!(true, shifts),
+            None => run!(false, &[]),
         }
     };
     join_stretches::<MOST_COLUMNS>(context.team, 0..count, totals, &sum);

@@ -39,6 +39,11 @@ pub trait Simd: Copy + Send + Sync {
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The first `count` lanes; 0 in the others.
     fn first(self, v: Self::V, count: usize) -> Self::V;
+    /// A bit for each lane, the lowest for the first: clear where the lane is at most 0,
+    /// set where it is more, or NaN.
+    fn positive(self, v: Self::V) -> u8;
+    /// The lanes whose bit is set; +0 in the others, whatever they hold.
+    fn gate(self, v: Self::V, bits: u8) -> Self::V;
 
     /// Eight f64.
     fn load_f64(self, from: &[f64; LANES]) -> Self::V;
@@ -60,11 +65,13 @@ pub trait Simd: Copy + Send + Sync {
 
     /// Twice eight f16, rounded: cheaper together, where the processor has more lanes for
     /// what is narrow.
+    #[inline(always)]
     fn store_f16_twice(self, v: [Self::V; 2], [low, high]: [&mut [f16; LANES]; 2]) {
         self.store_f16(v[0], low);
         self.store_f16(v[1], high);
     }
     /// Twice eight bf16, rounded.
+    #[inline(always)]
     fn store_bf16_twice(self, v: [Self::V; 2], [low, high]: [&mut [bf16; LANES]; 2]) {
         self.store_bf16(v[0], low);
         self.store_bf16(v[1], high);
@@ -72,59 +79,73 @@ pub trait Simd: Copy + Send + Sync {
 
     /// As [`Self::store_f64`], past the caches where there is a way. `to` is aligned to
     /// 16 bytes; so in the next five.
+    #[inline(always)]
     fn stream_f64(self, v: Self::V, to: &mut [f64; LANES]) {
         self.store_f64(v, to);
     }
     /// As [`Self::store_f32`], past the caches.
+    #[inline(always)]
     fn stream_f32(self, v: Self::V, to: &mut [f32; LANES]) {
         self.store_f32(v, to);
     }
     /// As [`Self::store_f16`], past the caches.
+    #[inline(always)]
     fn stream_f16(self, v: Self::V, to: &mut [f16; LANES]) {
         self.store_f16(v, to);
     }
     /// As [`Self::store_bf16`], past the caches.
+    #[inline(always)]
     fn stream_bf16(self, v: Self::V, to: &mut [bf16; LANES]) {
         self.store_bf16(v, to);
     }
     /// As [`Self::store_f16_twice`], past the caches.
+    #[inline(always)]
     fn stream_f16_twice(self, v: [Self::V; 2], to: [&mut [f16; LANES]; 2]) {
         self.store_f16_twice(v, to);
     }
     /// As [`Self::store_bf16_twice`], past the caches.
+    #[inline(always)]
     fn stream_bf16_twice(self, v: [Self::V; 2], to: [&mut [bf16; LANES]; 2]) {
         self.store_bf16_twice(v, to);
     }
 
     /// Asks for memory that will be read soon, where there is a way.
+    #[inline(always)]
     fn prefetch<T: Element>(self, _soon: &[T]) {}
 
     /// Makes what was streamed visible to other threads like any other store.
+    #[inline(always)]
     fn fence(self) {}
 
     /// A part of f32, widened.
+    #[inline(always)]
     fn load_f32_part(self, from: &[f32]) -> Self::V {
         self.load_f32(&padded(from))
     }
     /// A part of f64.
+    #[inline(always)]
     fn load_f64_part(self, from: &[f64]) -> Self::V {
         self.load_f64(&padded(from))
     }
     /// A part of f16, widened.
+    #[inline(always)]
     fn load_f16_part(self, from: &[f16]) -> Self::V {
         self.load_f16(&padded(from))
     }
     /// A part of bf16, widened.
+    #[inline(always)]
     fn load_bf16_part(self, from: &[bf16]) -> Self::V {
         self.load_bf16(&padded(from))
     }
     /// A part of f32, rounded.
+    #[inline(always)]
     fn store_f32_part(self, v: Self::V, to: &mut [f32]) {
         let mut lanes = [0.0; LANES];
         self.store_f32(v, &mut lanes);
         put(&lanes, to);
     }
     /// A part of f64.
+    #[inline(always)]
     fn store_f64_part(self, v: Self::V, to: &mut [f64]) {
         let mut lanes = [0.0; LANES];
         self.store_f64(v, &mut lanes);
@@ -132,12 +153,14 @@ pub trait Simd: Copy + Send + Sync {
     }
 
     /// A part of f16, rounded.
+    #[inline(always)]
     fn store_f16_part(self, v: Self::V, to: &mut [f16]) {
         let mut lanes = [f16::ZERO; LANES];
         self.store_f16(v, &mut lanes);
         put(&lanes, to);
     }
     /// A part of bf16, rounded.
+    #[inline(always)]
     fn store_bf16_part(self, v: Self::V, to: &mut [bf16]) {
         let mut lanes = [bf16::ZERO; LANES];
         self.store_bf16(v, &mut lanes);
@@ -175,6 +198,13 @@ pub fn padded<T: Element>(part: &[T]) -> [T; LANES] {
 #[inline(always)]
 pub fn put<T: Element>(lanes: &[T; LANES], part: &mut [T]) {
     part.iter_mut().zip(lanes).for_each(|(slot, lane)| *slot = *lane);
+}
+
+/// Whether relu lets `v` through: NaN it does.
+#[inline(always)]
+pub fn is_positive(v: f64) -> bool {
+    // Not `v > 0.0`, which is false of NaN.
+    v > 0.0 || v.is_nan()
 }
 
 /// Plain Rust, for any processor. What it has of vectors, the compiler finds.
@@ -223,6 +253,14 @@ impl Simd for Portable {
     #[inline(always)]
     fn first(self, v: Self::V, count: usize) -> Self::V {
         std::array::from_fn(|k| if k < count { v[k] } else { 0.0 })
+    }
+    #[inline(always)]
+    fn positive(self, v: Self::V) -> u8 {
+        v.iter().enumerate().fold(0, |bits, (k, v)| bits | (u8::from(is_positive(*v)) << k))
+    }
+    #[inline(always)]
+    fn gate(self, v: Self::V, bits: u8) -> Self::V {
+        std::array::from_fn(|k| if bits >> k & 1 == 1 { v[k] } else { 0.0 })
     }
     #[inline(always)]
     fn load_f64(self, from: &[f64; LANES]) -> Self::V {

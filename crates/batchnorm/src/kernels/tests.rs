@@ -8,9 +8,13 @@ use rayon::ThreadPoolBuilder;
 
 use super::*;
 use crate::admit::Origin;
-use crate::backward::{At, GradSums, backward_into};
+use crate::backward::{At, GradSums, backward_into, backward_relu_into};
 use crate::dtype::MixesWith;
-use crate::forward::{Affine, Statistics, forward_train_into, normalize_into};
+use crate::forward::{
+    Affine, Relu, Statistics, forward_train_into, forward_train_relu_into, normalize_into,
+    normalize_relu_into,
+};
+use crate::mask::ReluMask;
 use crate::moments::{Moments, moments_into};
 
 thread_local! {
@@ -67,10 +71,49 @@ fn everything<T: MixesWith<P>, P: Element>(x: &ArrayD<T>, g: &ArrayD<T>) -> Vec<
     }
     normalize_into(x.view(), &statistics, affine, evaluated.view_mut()).unwrap();
     assert_eq!(evaluated, y, "normalised by what was measured");
+    let rectified = rectified(x, g, affine, &statistics);
     let arrays = [&y, &grad_input, &grad_input_of_evaluation].map(|array| array.iter().map(|v| v.to_f64()));
     let of_moments = moments.iter().flat_map(|m| [m.mean.hi, m.mean.lo, m.m2]);
     let of_sums = sums.iter().flatten().flat_map(|sums| [sums.grad_bias, sums.grad_weight]);
-    arrays.into_iter().flatten().chain(of_moments).chain(of_sums).map(f64::to_bits).collect()
+    let numbers = arrays.into_iter().flatten().chain(of_moments).chain(of_sums).chain(rectified);
+    numbers.map(f64::to_bits).collect()
+}
+
+/// Every number that the passes through relu give, with g for a residual too. The
+/// statistics are those of the batch.
+fn rectified<T: MixesWith<P>, P: Element>(
+    x: &ArrayD<T>,
+    g: &ArrayD<T>,
+    affine: Affine<'_, P>,
+    statistics: &[Statistics],
+) -> Vec<f64> {
+    let (channels, mut numbers) = (x.shape()[1], Vec::new());
+    for residual in [None, Some(g.view())] {
+        let (mut mask, mut of_evaluation) = (ReluMask::default(), ReluMask::default());
+        let [mut y, mut evaluated, mut grad_residual] = [(); 3].map(|()| x.mapv(|_| T::default()));
+        let mut moments = vec![Moments::default(); channels];
+        let mut measured = vec![Statistics::default(); channels];
+        let relu = Relu { residual: residual.clone(), mask: &mut mask };
+        forward_train_relu_into(x.view(), affine, 1e-5, relu, y.view_mut(), &mut moments, &mut measured)
+            .unwrap();
+        assert_eq!(measured, statistics, "the same statistics with and without relu");
+        let relu = Relu { residual, mask: &mut of_evaluation };
+        normalize_relu_into(x.view(), statistics, affine, relu, evaluated.view_mut()).unwrap();
+        assert_eq!((&evaluated, &of_evaluation), (&y, &mask), "normalised by what was measured");
+        numbers.extend(y.iter().map(|v| v.to_f64()));
+        numbers.extend(mask.to_array().iter().map(|&bit| f64::from(u8::from(bit))));
+        for origin in [Origin::Batch, Origin::Running] {
+            let (input, grad_output, weight) = (x.view(), g.view(), affine.weight);
+            let at = At { input, grad_output, weight, statistics, origin };
+            let mut sums = vec![GradSums::default(); channels];
+            let mut grad_input = x.mapv(|_| T::default());
+            let into = (Some(grad_input.view_mut()), Some(grad_residual.view_mut()));
+            backward_relu_into(&at, &mask, &mut sums, into.0, into.1).unwrap();
+            numbers.extend(grad_input.iter().chain(&grad_residual).map(|v| v.to_f64()));
+            numbers.extend(sums.iter().flat_map(|sums| [sums.grad_bias, sums.grad_weight]));
+        }
+    }
+    numbers
 }
 
 fn same_everywhere<T: MixesWith<P>, P: Element>(shape: &[usize], channels_last: bool, mean: f64) {
@@ -150,7 +193,32 @@ fn streamed_outputs_are_the_same() {
                 let statistics = vec![Statistics::from_running(0.25, 2.0, 1e-5); shape[1]];
                 let affine = Affine::<f32> { weight: None, bias: None };
                 normalize_into(x.view(), &statistics, affine, y.view_mut()).unwrap();
-                outputs.push(y);
+                outputs.push(y.clone());
+                let mut mask = ReluMask::default();
+                let relu = Relu { residual: None, mask: &mut mask };
+                let mut rectified = y.clone();
+                normalize_relu_into(x.view(), &statistics, affine, relu, rectified.view_mut()).unwrap();
+                assert!(
+                    rectified == y.mapv(|y| if y > 0.0 { y } else { 0.0 }),
+                    "{shape:?}, {}",
+                    level.name()
+                );
+                assert!(mask.to_array() == y.mapv(|y| y > 0.0), "{shape:?}, {}", level.name());
+                let (mut grad_input, mut grad_residual) = (y.clone(), y.clone());
+                let (input, grad_output) = (x.view(), x.view());
+                let (weight, origin) = (None, Origin::Running);
+                let at = At::<_, f32> { input, grad_output, weight, statistics: &statistics, origin };
+                let into = (Some(grad_input.view_mut()), Some(grad_residual.view_mut()));
+                backward_relu_into(&at, &mask, &mut vec![GradSums::default(); shape[1]], into.0, into.1)
+                    .unwrap();
+                y.zip_mut_with(&x, |y, x| *y = if *y > 0.0 { *x } else { 0.0 });
+                assert!(grad_residual == y, "{shape:?}, {}", level.name());
+                let invstd = 1.0 / (2.0f64 + 1e-5).sqrt();
+                assert!(
+                    grad_input == y.mapv(|g| (f64::from(g) * invstd) as f32),
+                    "{shape:?}, {}",
+                    level.name()
+                );
             }
             let factor = 1.0 / (2.0f64 + 1e-5).sqrt();
             let plain = x.mapv(|x| ((f64::from(x) - 0.25) * factor) as f32);

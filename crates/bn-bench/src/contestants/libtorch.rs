@@ -1,4 +1,10 @@
 //! libtorch, through the calls that do no more than the arithmetic.
+//!
+//! It has no batch norm with relu on the CPU, so there the calls are those of its users:
+//! forward `native_batch_norm.out`, then in place `add_` and `relu_`, as torchvision's
+//! ResNet has them, so that one array is written; backward `threshold_backward.grad_input`,
+//! into memory that was allocated once, whose result is the gradient of what was added too,
+//! then `native_batch_norm_backward`.
 
 use std::ffi::{CStr, c_char};
 
@@ -20,6 +26,10 @@ pub struct Libtorch<'a, T: Value> {
     device: Device,
     input: Tensor,
     grad_output: Tensor,
+    /// What is added before relu.
+    residual: Option<Tensor>,
+    /// On the way back through relu.
+    relu: Option<Relu>,
     weight: Tensor,
     bias: Tensor,
     running_mean: Tensor,
@@ -30,6 +40,14 @@ pub struct Libtorch<'a, T: Value> {
     result: Tensor,
     grad_weight: Tensor,
     grad_bias: Tensor,
+}
+
+/// What a backward pass through relu has to itself.
+struct Relu {
+    /// relu's output: of it, only which elements are positive is looked at.
+    output: Tensor,
+    /// grad_output where the output is positive, 0 elsewhere.
+    gated: Tensor,
 }
 
 unsafe extern "C" {
@@ -70,10 +88,19 @@ impl<'a, T: Value> Libtorch<'a, T> {
             Ok(vector.f_to_device(device)?)
         };
         let (input, weight) = (batch(&work.input)?, vector(&work.weight)?);
+        let relu = || -> Result<Relu> {
+            // Positive where the input is ([`Workload::passes`]), in memory of its own.
+            let mut output = input.f_zeros_like()?;
+            output.f_copy_(&input)?;
+            Ok(Relu { output, gated: input.f_zeros_like()? })
+        };
+        let adds = op.adds() && !op.is_backward();
         let mut libtorch = Libtorch {
             work,
             op,
             device,
+            residual: adds.then(|| batch(work.residual())).transpose()?,
+            relu: (op.relu() && op.is_backward()).then(relu).transpose()?,
             grad_output: batch(&work.grad_output)?,
             bias: vector(&work.bias)?,
             running_mean: vector(&work.running_mean)?,
@@ -87,13 +114,26 @@ impl<'a, T: Value> Libtorch<'a, T> {
             input,
             weight,
         };
-        if op == Op::BackwardTrain {
-            libtorch.forward(true)?;
+        if op.norm() == Op::BackwardTrain {
+            libtorch.normalize(true)?;
         }
         Ok(libtorch)
     }
 
     fn forward(&mut self, training: bool) -> Result<()> {
+        self.normalize(training)?;
+        // Both give the same tensor back under another name.
+        if let Some(residual) = &self.residual {
+            let _ = self.result.f_add_(residual)?;
+        }
+        if self.op.relu() {
+            let _ = self.result.f_relu_()?;
+        }
+        self.finish();
+        Ok(())
+    }
+
+    fn normalize(&mut self, training: bool) -> Result<()> {
         // It gives back the outputs under other names. The saved statistics of an
         // evaluation pass are empty, and the `_out` form shrinks what it is given to that.
         let _ = self.input.f_native_batch_norm_out(
@@ -108,7 +148,6 @@ impl<'a, T: Value> Libtorch<'a, T> {
             MOMENTUM,
             EPS,
         )?;
-        self.finish();
         Ok(())
     }
 
@@ -117,6 +156,11 @@ impl<'a, T: Value> Libtorch<'a, T> {
     /// process keeps memory that is handed back ([`crate::machine::keep_memory`]).
     fn backward(&mut self, training: bool) -> Result<()> {
         let at = |tensor: &Tensor| tensor.as_ptr().cast::<Handle>();
+        let mut grad_output = &self.grad_output;
+        if let Some(Relu { output, gated }) = &self.relu {
+            let _ = output.f_threshold_backward_grad_input(gated, grad_output, 0)?;
+            grad_output = gated;
+        }
         // SAFETY: every pointer is a live at::Tensor that tch made and owns, and
         // the shim assigns through the first three, of which `self` holds the
         // only handles. Shapes and dtypes are the workload's, which agree; the
@@ -127,7 +171,7 @@ impl<'a, T: Value> Libtorch<'a, T> {
                 at(&self.result),
                 at(&self.grad_weight),
                 at(&self.grad_bias),
-                at(&self.grad_output),
+                at(grad_output),
                 at(&self.input),
                 at(&self.weight),
                 at(&self.running_mean),
@@ -160,12 +204,8 @@ impl<'a, T: Value> Libtorch<'a, T> {
 
 impl<T: Value> Call for Libtorch<'_, T> {
     fn call(&mut self) -> Result<()> {
-        match self.op {
-            Op::ForwardTrain => self.forward(true),
-            Op::ForwardEval => self.forward(false),
-            Op::BackwardTrain => self.backward(true),
-            Op::BackwardEval => self.backward(false),
-        }
+        let trains = self.op.trains();
+        if self.op.is_backward() { self.backward(trains) } else { self.forward(trains) }
     }
 }
 
@@ -175,10 +215,13 @@ impl<T: Value> Contestant<T> for Libtorch<'_, T> {
         if self.op.is_backward() {
             expected.check_sums(&self.vector(&self.grad_weight)?, &self.vector(&self.grad_bias)?)?;
             expected.check_grad_input(&result)?;
+            if let Some(Relu { gated, .. }) = &self.relu {
+                expected.check_grad_residual(&values(gated, self.work.layout())?)?;
+            }
         } else {
             expected.check_output(&result)?;
         }
-        if self.op == Op::ForwardTrain {
+        if self.op.norm() == Op::ForwardTrain {
             expected.check_running(&self.vector(&self.running_mean)?, &self.vector(&self.running_var)?)?;
         }
         Ok(())

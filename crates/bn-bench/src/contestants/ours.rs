@@ -22,10 +22,13 @@ impl<T: Value> Contestant<T> for Ours<'_, T> {
             ensure!(self.sums.iter().all(|sums| sums.count == n), "not every value was summed");
             expected.check_sums(&self.grad_weight, &self.grad_bias)?;
             expected.check_grad_input(&self.result)?;
+            if let Some(gradient) = &self.grad_residual {
+                expected.check_grad_residual(gradient)?;
+            }
         } else {
             expected.check_output(&self.result)?;
         }
-        if self.op() == Op::ForwardTrain {
+        if self.op().norm() == Op::ForwardTrain {
             expected.check_running(&self.running_mean, &self.running_var)?;
         }
         Ok(())
