@@ -193,6 +193,7 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
     fn run<S: Simd>(self, simd: S) {
         let _ = self.map;
         let channel_stride = self.rows.channel_stride;
+        let stream = S::STREAMS && self.stream;
         let of_bits = self.rows.of_bits();
         for piece in self.pieces {
             let (first, len) = self.rows.piece(piece);
@@ -208,9 +209,8 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
                 let bits = unsafe { eights::<M>(self.bits, bit..bit + len) };
                 // What a map does not read is given all the same: it is there.
                 let (x, g) = (self.inputs.x(place.clone()), self.inputs.g(place));
-                if !self.stream {
-                    map_row::<S, T, M, false>(simd, constants, x, g, bits, out);
-                } else if matches!(M::MASK, Use::None) {
+                let aligned = out.as_ptr().addr().is_multiple_of(STREAM_ALIGNMENT);
+                if stream && matches!(M::MASK, Use::None) {
                     // Up to a whole line first, so that only whole lines are streamed.
                     let head = out.as_ptr().align_offset(LINE).min(len);
                     let (x_head, x) = x.split_at(head);
@@ -219,7 +219,7 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
                     let none = Eights { read: &[], write: &mut [] };
                     map_row::<S, T, M, false>(simd, constants, x_head, g_head, none, out_head);
                     map_row::<S, T, M, true>(simd, constants, x, g, bits, out);
-                } else if out.as_ptr().addr().is_multiple_of(STREAM_ALIGNMENT) {
+                } else if stream && aligned {
                     // A head would move the eights against the bytes of the mask.
                     map_row::<S, T, M, true>(simd, constants, x, g, bits, out);
                 } else {
@@ -259,7 +259,8 @@ impl<T: Element, M: Map> Kernel for MapColumns<'_, T, M> {
         let _ = self.map;
         let rest = match self.pace.abreast {
             4 => self.map::<S, 4>(simd, self.positions.clone()),
-            2 => self.map::<S, 2>(simd, self.positions.clone()),
+            // Seldom worth its code: not with a mask.
+            2 if matches!(M::MASK, Use::None) => self.map::<S, 2>(simd, self.positions.clone()),
             _ => self.positions.clone(),
         };
         self.map::<S, 1>(simd, rest);
@@ -288,7 +289,7 @@ impl<T: Element, M: Map> MapColumns<'_, T, M> {
             let out: [&mut [T]; P] = std::array::from_fn(|k| unsafe { self.out.slice(place(k)) });
             // SAFETY: likewise, and the bits of a group of channels begin and end with a byte.
             let bits: [_; P] = std::array::from_fn(|k| unsafe { eights::<M>(self.bits, bits(k)) });
-            if self.stream {
+            if S::STREAMS && self.stream {
                 map_across::<S, T, M, P, true>(simd, self.constants, x, g, bits, out);
             } else {
                 map_across::<S, T, M, P, false>(simd, self.constants, x, g, bits, out);

@@ -67,14 +67,12 @@ impl<A> Both<A> {
     }
 }
 
-/// Most channels in rows whose accumulators are at hand together.
-pub const MOST_ROWS: usize = 512;
-
-/// As many in a smaller stack frame, for those who have few.
-const FEW_ROWS: usize = 32;
+/// Most channels in rows whose accumulators are at hand together: 32 KiB of them, or 64
+/// KiB of pairs.
+pub const MOST_ROWS: usize = 128;
 
 /// The sums of some channels in rows, over some pieces, into `totals`.
-struct RowSums<'a, T, const G: bool, const MASK: bool, const SHIFT: bool, const MOST: usize> {
+struct RowSums<'a, T, const G: bool, const MASK: bool, const SHIFT: bool> {
     rows: &'a Rows,
     inputs: Inputs<'a, T>,
     channels: Range<usize>,
@@ -84,14 +82,14 @@ struct RowSums<'a, T, const G: bool, const MASK: bool, const SHIFT: bool, const 
     totals: &'a mut [Sums],
 }
 
-impl<T: Element, const G: bool, const MASK: bool, const SHIFT: bool, const MOST: usize> Kernel
-    for RowSums<'_, T, G, MASK, SHIFT, MOST>
+impl<T: Element, const G: bool, const MASK: bool, const SHIFT: bool> Kernel
+    for RowSums<'_, T, G, MASK, SHIFT>
 {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let mut sums = ArrayVec::<[Both<T::Sum<S>>; 2], MOST>::new();
+        let mut sums = ArrayVec::<[Both<T::Sum<S>>; 2], MOST_ROWS>::new();
         for _ in self.channels.clone() {
             sums.push([Both::zero(simd), Both::zero(simd)]);
         }
@@ -198,7 +196,7 @@ impl<T: Element, const G: bool, const MASK: bool, const SHIFT: bool> Kernel
         }
         let rest = match self.pace.abreast {
             4 => self.add::<S, 4>(simd, self.positions.clone(), &mut sums),
-            2 => self.add::<S, 2>(simd, self.positions.clone(), &mut sums),
+            2 if !MASK => self.add::<S, 2>(simd, self.positions.clone(), &mut sums),
             _ => self.positions.clone(),
         };
         self.add::<S, 1>(simd, rest, &mut sums);
@@ -282,26 +280,25 @@ pub fn rows<T: Element, const G: bool, const MASK: bool>(
     let sum = |stretch: Range<usize>, totals: &mut [Sums]| {
         let pieces = stretch.start * pieces / count..stretch.end * pieces / count;
         let channels = group.channels.clone();
-        let few = channels.len() <= FEW_ROWS;
-        // One kernel for each answer to: with shifts? few channels?
-        macro_rules! run {
-            ($shift:literal, $most:expr, $shifts:expr) => {
-                context.run(RowSums::<T, G, MASK, $shift, { $most }> {
-                    rows,
-                    inputs,
-                    channels,
-                    pieces,
-                    bits,
-                    shifts: $shifts,
-                    totals,
-                })
-            };
-        }
-        match (shifts, few) {
-            (Some(shifts), true) => run!(true, FEW_ROWS, shifts),
-            (Some(shifts), false) => run!(true, MOST_ROWS, shifts),
-            (None, true) => run!(false, FEW_ROWS, &[]),
-            (None, false) => run!(false, MOST_ROWS, &[]),
+        match shifts {
+            Some(shifts) => context.run(RowSums::<T, G, MASK, true> {
+                rows,
+                inputs,
+                channels,
+                pieces,
+                bits,
+                shifts,
+                totals,
+            }),
+            None => context.run(RowSums::<T, G, MASK, false> {
+                rows,
+                inputs,
+                channels,
+                pieces,
+                bits,
+                shifts: &[],
+                totals,
+            }),
         }
     };
     join_stretches::<MOST_ROWS>(context.team, 0..count, totals, &sum);

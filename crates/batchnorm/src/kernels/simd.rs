@@ -24,6 +24,9 @@ pub trait Simd: Copy + Send + Sync {
     /// Eight f64.
     type V: Copy;
 
+    /// Whether there is a way past the caches.
+    const STREAMS: bool = false;
+
     /// Runs `kernel` compiled for this instruction set.
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;
 

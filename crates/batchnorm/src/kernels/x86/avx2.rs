@@ -11,6 +11,7 @@ use crate::kernels::simd::{Kernel, LANES, Simd};
 impl Simd for Avx2 {
     /// Lanes 0 to 3, and 4 to 7.
     type V = [__m256d; 2];
+    const STREAMS: bool = true;
 
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx2,fma,f16c")]

@@ -10,6 +10,7 @@ use crate::kernels::simd::{Kernel, LANES, Simd};
 
 impl Simd for Avx512 {
     type V = __m512d;
+    const STREAMS: bool = true;
 
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,f16c")]
