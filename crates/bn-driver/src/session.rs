@@ -179,7 +179,8 @@ fn digest<T: Value>(ours: &Ours<'_, T>) -> Result<String, Refusal> {
         finite &= value.is_finite();
         hash = (hash ^ value.to_bits()).wrapping_mul(0x0100_0000_01b3);
     };
-    ours.result.iter().for_each(|value| take(value.to_f64()));
+    let of_residual = ours.grad_residual.iter().flat_map(|memory| memory.iter());
+    ours.result.iter().chain(of_residual).for_each(|value| take(value.to_f64()));
     let per_channel = [&ours.running_mean, &ours.running_var, &ours.grad_weight, &ours.grad_bias];
     per_channel.into_iter().flatten().for_each(|value| take(value.to_f64()));
     if finite { Ok(format!("{hash:016x}")) } else { Err(Refusal::NotFinite) }

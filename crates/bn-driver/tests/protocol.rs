@@ -48,7 +48,17 @@ fn every_axis_has_a_digest_that_repeats() {
     let mut requests = String::new();
     for dtype in ["f32", "f64", "bf16", "f16"] {
         for layout in ["contiguous", "channels-last"] {
-            for op in ["forward-train", "forward-eval", "backward-train", "backward-eval"] {
+            for op in [
+                "forward-train",
+                "forward-eval",
+                "backward-train",
+                "backward-eval",
+                "forward-train-relu",
+                "forward-train-add-relu",
+                "forward-eval-relu",
+                "backward-train-relu",
+                "backward-train-add-relu",
+            ] {
                 for threads in [1, 2] {
                     requests += &prepare("[8,64,14,14]", dtype, layout, op, threads);
                 }

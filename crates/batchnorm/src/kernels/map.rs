@@ -166,11 +166,13 @@ fn map_row<S: Simd, T: Element, M: Map, const STREAM: bool>(
 /// # Safety
 /// Where the map writes them: while the result lives, nobody else takes any of them.
 #[inline(always)]
-unsafe fn eights<M: Map>(bits: Bits<'_>, place: Range<usize>) -> Eights<'_> {
-    let read = if matches!(M::MASK, Use::Read) { bits.read(place.clone()) } else { &[] };
-    // SAFETY: as this function's own contract.
-    let write = if matches!(M::MASK, Use::Written) { unsafe { bits.write(place) } } else { &mut [] };
-    Eights { read, write }
+unsafe fn eights<M: Map>(bits: Bits<'_>, place: impl FnOnce() -> Range<usize>) -> Eights<'_> {
+    match M::MASK {
+        Use::None => Eights { read: &[], write: &mut [] },
+        Use::Read => Eights { read: bits.read(place()), write: &mut [] },
+        // SAFETY: as this function's own contract.
+        Use::Written => Eights { read: &[], write: unsafe { bits.write(place()) } },
+    }
 }
 
 /// Some channels in rows, over some pieces.
@@ -195,10 +197,14 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
         let channel_stride = self.rows.channel_stride;
         let stream = S::STREAMS && self.stream;
         let of_bits = self.rows.of_bits();
+        let masked = !matches!(M::MASK, Use::None);
         for piece in self.pieces {
             let (first, len) = self.rows.piece(piece);
             let mut start = first + self.channels.start * channel_stride;
-            let mut bit = of_bits.piece(piece).0 + self.channels.start * of_bits.channel_stride;
+            let mut bit = 0;
+            if masked {
+                bit = of_bits.piece(piece).0 + self.channels.start * of_bits.channel_stride;
+            }
             for channel in 0..self.channels.len() {
                 let constants = self.constants.splat(simd, channel);
                 let place = start..start + len;
@@ -206,7 +212,7 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
                 // those is in the hands of one thread.
                 let out = unsafe { self.out.slice(place.clone()) };
                 // SAFETY: likewise, and the bits of a piece begin and end with a byte.
-                let bits = unsafe { eights::<M>(self.bits, bit..bit + len) };
+                let bits = unsafe { eights::<M>(self.bits, || bit..bit + len) };
                 // What a map does not read is given all the same: it is there.
                 let (x, g) = (self.inputs.x(place.clone()), self.inputs.g(place));
                 let aligned = out.as_ptr().addr().is_multiple_of(STREAM_ALIGNMENT);
@@ -226,7 +232,9 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
                     map_row::<S, T, M, false>(simd, constants, x, g, bits, out);
                 }
                 start += channel_stride;
-                bit += of_bits.channel_stride;
+                if masked {
+                    bit += of_bits.channel_stride;
+                }
             }
         }
         if self.stream {
@@ -288,7 +296,7 @@ impl<T: Element, M: Map> MapColumns<'_, T, M> {
             // in the hands of one thread; positions differ.
             let out: [&mut [T]; P] = std::array::from_fn(|k| unsafe { self.out.slice(place(k)) });
             // SAFETY: likewise, and the bits of a group of channels begin and end with a byte.
-            let bits: [_; P] = std::array::from_fn(|k| unsafe { eights::<M>(self.bits, bits(k)) });
+            let bits: [_; P] = std::array::from_fn(|k| unsafe { eights::<M>(self.bits, || bits(k)) });
             if S::STREAMS && self.stream {
                 map_across::<S, T, M, P, true>(simd, self.constants, x, g, bits, out);
             } else {

@@ -98,7 +98,10 @@ impl<T: Element, const G: bool, const MASK: bool, const SHIFT: bool> Kernel
         for piece in self.pieces {
             let (first, len) = self.rows.piece(piece);
             let mut place = first + self.channels.start * channel_stride;
-            let mut bit = of_bits.piece(piece).0 + self.channels.start * of_bits.channel_stride;
+            let mut bit = 0;
+            if MASK {
+                bit = of_bits.piece(piece).0 + self.channels.start * of_bits.channel_stride;
+            }
             for (k, [odd, even]) in sums.iter_mut().enumerate() {
                 let x = self.inputs.x(place..place + len);
                 let g = if G { self.inputs.g(place..place + len) } else { x };
@@ -106,7 +109,9 @@ impl<T: Element, const G: bool, const MASK: bool, const SHIFT: bool> Kernel
                 let shift = simd.splat(if SHIFT { self.shifts[k] } else { 0.0 });
                 add_row::<S, T, G, MASK, SHIFT>(simd, x, g, bits, shift, odd, even);
                 place += channel_stride;
-                bit += of_bits.channel_stride;
+                if MASK {
+                    bit += of_bits.channel_stride;
+                }
             }
         }
         for (total, [odd, even]) in self.totals.iter_mut().zip(&sums) {
