@@ -288,6 +288,35 @@ fn normalize<T: MixesWith<P>, P: Element>(
     Ok(())
 }
 
+/// As [`normalize_into`], with the output in the place of the input: an evaluation pass that
+/// needs no second array.
+///
+/// Values that fill their memory in rows or in columns are not copied; others are.
+///
+/// # Errors
+/// As [`normalize_into`].
+pub fn normalize_in_place<T: MixesWith<P>, P: Element>(
+    mut values: ArrayViewMutD<'_, T>,
+    statistics: &[Statistics],
+    affine: Affine<'_, P>,
+) -> Result<(), Error> {
+    check(&values.view(), &affine, None, &values, statistics)?;
+    let (count, scaled) = (values.len(), !statistics.iter().all(Statistics::unscaled));
+    let Some((memory, geometry)) = plain_mut(&mut values).filter(|_| !scaled) else {
+        let input = values.to_owned();
+        return normalize_into(input.view(), statistics, affine, values);
+    };
+    let (context, values) = (Context::for_elements::<T>(count), Target::new(memory));
+    context.each_group::<T, _>(&geometry, (), &|channels, ()| {
+        let mut constants = Constants::new();
+        fill(&mut constants, &channels, &statistics[channels.clone()], affine);
+        let (geometry, inputs, channels) = (&geometry, Inputs::of(&[]), &channels);
+        let group = Group { context, geometry, inputs, bits: Bits::None, channels };
+        T::normalize_in_place(group, &constants, &values);
+    });
+    Ok(())
+}
+
 /// A forward pass that the kernels can take.
 struct Job<'a, T> {
     context: Context,
@@ -319,11 +348,8 @@ impl<'a, T: Element> Job<'a, T> {
     }
 
     fn normalize<P: Element>(&self, group: &Range<usize>, statistics: &[Statistics], affine: Affine<'_, P>) {
-        let of_channel = |(c, statistics): (usize, &Statistics)| {
-            statistics.normalizing(at(affine.weight, c, 1.0), at(affine.bias, c, 0.0))
-        };
         let mut constants = Constants::new();
-        constants.fill(group.clone().zip(statistics).map(of_channel));
+        fill(&mut constants, group, statistics, affine);
         let (operation, bits) = match (&self.mask, self.residual) {
             (None, _) => (Operation::Normalize, Bits::None),
             (Some(mask), None) => (Operation::NormalizeRelu, Bits::Write(mask)),
@@ -334,6 +360,20 @@ impl<'a, T: Element> Job<'a, T> {
         let group = Group { context, geometry, inputs, bits, channels: group };
         T::map(group, operation, &constants, &self.output);
     }
+}
+
+/// What normalises a group of channels.
+fn fill<P: Element>(
+    constants: &mut Constants,
+    group: &Range<usize>,
+    statistics: &[Statistics],
+    affine: Affine<'_, P>,
+) {
+    constants.fill(
+        group.clone().zip(statistics).map(|(c, statistics)| {
+            statistics.normalizing(at(affine.weight, c, 1.0), at(affine.bias, c, 0.0))
+        }),
+    );
 }
 
 /// Does those channels again that the kernels could not measure.

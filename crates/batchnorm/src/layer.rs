@@ -10,8 +10,8 @@ use crate::config::{Config, Rank};
 use crate::dtype::{DType, Element, MixesWith};
 use crate::error::Error;
 use crate::forward::{
-    Affine, Relu, Statistics, at, forward_train_into, forward_train_relu_into, normalize_into,
-    normalize_relu_into,
+    Affine, Relu, Statistics, at, forward_train_into, forward_train_relu_into, normalize_in_place,
+    normalize_into, normalize_relu_into,
 };
 use crate::layout::{check_shape, zeros_like};
 use crate::mask::ReluMask;
@@ -153,6 +153,31 @@ impl<P: Element> BatchNorm<P> {
         check_shape("output", input.shape(), output.shape())?;
         let plan = self.admit(T::DTYPE, input.shape())?;
         self.run(plan, input, None, output, saved)
+    }
+
+    /// As [`Self::forward_into`], with the output in the place of the input. What is saved
+    /// serves a backward pass only beside a copy of the input.
+    ///
+    /// # Errors
+    /// As [`Self::forward`]; then nothing was written.
+    pub fn forward_in_place<T: MixesWith<P>>(
+        &mut self,
+        values: ArrayViewMutD<'_, T>,
+        saved: &mut Saved<P>,
+    ) -> Result<(), Error> {
+        let plan = self.admit(T::DTYPE, values.shape())?;
+        self.save(plan, values.shape(), saved);
+        match plan.origin {
+            Origin::Batch => {
+                moments_into(values.view(), &mut saved.moments)?;
+                for (statistics, moments) in saved.statistics.iter_mut().zip(&saved.moments) {
+                    *statistics = Statistics::from_moments(moments, self.config.eps);
+                }
+            }
+            Origin::Running => self.running_statistics(&mut saved.statistics),
+        }
+        normalize_in_place(values, &saved.statistics, self.affine())?;
+        self.update(plan, &saved.moments)
     }
 
     /// relu(bn(x)): as [`Self::forward`], then relu, rounded once. Which elements relu let

@@ -57,6 +57,10 @@
 //! # Ok::<(), batchnorm::Error>(())
 //! ```
 //!
+//! # In place
+//! [`BatchNorm::forward_in_place`] puts the output where the input was: for evaluation, or
+//! where nobody asks for gradients.
+//!
 //! # Where things are
 //! [`BatchNorm`] and its ranked kin remember and refuse; the functions of
 //! [`moments`](mod@moments), [`running`], [`forward`], [`backward`] and

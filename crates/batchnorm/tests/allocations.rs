@@ -84,6 +84,12 @@ fn check<T: MixesWith<P>, P: batchnorm::Element>(shape: &[usize]) {
             assert_eq!(allocated, 0, "{} {shape:?}, training: {training}, relu: {relu}", T::DTYPE);
         }
     }
+    for training in [true, false] {
+        layer.set_training(training);
+        let values = output.view_mut();
+        let allocated = allocations(|| layer.forward_in_place(values, &mut saved).unwrap());
+        assert_eq!(allocated, 0, "{} {shape:?}, training: {training}, in place", T::DTYPE);
+    }
 }
 
 #[test]

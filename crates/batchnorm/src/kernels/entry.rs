@@ -8,6 +8,7 @@ use half::{bf16, f16};
 
 use super::bits::Bits;
 use super::geometry::Geometry;
+use super::in_place;
 use super::map;
 use super::maps::{Combine, Constants, Gated, Map, Normalize, NormalizeAdd, Pass, Project, Rectified, Scale};
 use super::reduce::{self, Sums};
@@ -73,6 +74,9 @@ pub trait Loops: Sized {
 
     /// The new value of each element, into `out`.
     fn map(group: Group<'_, Self>, operation: Operation, constants: &Constants, out: &Target<'_, Self>);
+
+    /// See [`in_place`].
+    fn normalize_in_place(group: Group<'_, Self>, constants: &Constants, values: &Target<'_, Self>);
 }
 
 macro_rules! loops {
@@ -104,6 +108,14 @@ macro_rules! loops {
                     Operation::GatedCombine => map(group, Gated(Combine), constants, out),
                     Operation::GatedScale => map(group, Gated(Scale), constants, out),
                 }
+            }
+
+            fn normalize_in_place(
+                group: Group<'_, Self>,
+                constants: &Constants,
+                values: &Target<'_, Self>,
+            ) {
+                in_place::normalize(group, constants, values);
             }
         }
     )*};

@@ -18,12 +18,18 @@ const STREAM_ALIGNMENT: usize = 16;
 
 /// The bytes of a mask that belong to neighbours, one for every eight begun: none where
 /// the map has nothing to do with them.
-struct Eights<'a> {
+pub struct Eights<'a> {
     read: &'a [u8],
     write: &'a mut [u8],
 }
 
 impl Eights<'_> {
+    /// Those of no mask.
+    #[inline(always)]
+    pub fn none() -> Self {
+        Eights { read: &[], write: &mut [] }
+    }
+
     /// The bits of the k-th eight, for a map that reads them.
     #[inline(always)]
     fn get<M: Map>(&self, k: usize) -> u8 {
@@ -127,7 +133,7 @@ fn map_part<S: Simd, T: Element, M: Map>(
 
 /// Those of neighbours of one channel.
 #[inline(always)]
-fn map_row<S: Simd, T: Element, M: Map, const STREAM: bool>(
+pub fn map_row<S: Simd, T: Element, M: Map, const STREAM: bool>(
     simd: S,
     constants: [S::V; 4],
     x: &[T],
@@ -168,7 +174,7 @@ fn map_row<S: Simd, T: Element, M: Map, const STREAM: bool>(
 #[inline(always)]
 unsafe fn eights<M: Map>(bits: Bits<'_>, place: impl FnOnce() -> Range<usize>) -> Eights<'_> {
     match M::MASK {
-        Use::None => Eights { read: &[], write: &mut [] },
+        Use::None => Eights::none(),
         Use::Read => Eights { read: bits.read(place()), write: &mut [] },
         // SAFETY: as this function's own contract.
         Use::Written => Eights { read: &[], write: unsafe { bits.write(place()) } },
@@ -222,7 +228,7 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
                     let (x_head, x) = x.split_at(head);
                     let (g_head, g) = g.split_at(head);
                     let (out_head, out) = out.split_at_mut(head);
-                    let none = Eights { read: &[], write: &mut [] };
+                    let none = Eights::none();
                     map_row::<S, T, M, false>(simd, constants, x_head, g_head, none, out_head);
                     map_row::<S, T, M, true>(simd, constants, x, g, bits, out);
                 } else if stream && aligned {
@@ -310,7 +316,7 @@ impl<T: Element, M: Map> MapColumns<'_, T, M> {
 
 /// The channels of P positions, the constants of eight being fetched once for all.
 #[inline(always)]
-fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: bool>(
+pub fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: bool>(
     simd: S,
     constants: &Constants,
     x: [&[T]; P],
@@ -359,7 +365,7 @@ fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: bool>(
 const STREAMED_ROW: usize = 512;
 
 /// Elements that one call into the kernels takes on, about.
-const PORTION: usize = 1 << 16;
+pub const PORTION: usize = 1 << 16;
 
 /// Maps some channels in rows.
 pub fn rows<T: Element, M: Map>(

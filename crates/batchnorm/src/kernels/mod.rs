@@ -24,6 +24,7 @@ pub mod accumulate;
 pub mod bits;
 pub mod entry;
 pub mod geometry;
+pub mod in_place;
 pub mod map;
 pub mod maps;
 pub mod reduce;

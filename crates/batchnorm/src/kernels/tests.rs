@@ -11,8 +11,8 @@ use crate::admit::Origin;
 use crate::backward::{At, GradSums, backward_into, backward_relu_into};
 use crate::dtype::MixesWith;
 use crate::forward::{
-    Affine, Relu, Statistics, forward_train_into, forward_train_relu_into, normalize_into,
-    normalize_relu_into,
+    Affine, Relu, Statistics, forward_train_into, forward_train_relu_into, normalize_in_place,
+    normalize_into, normalize_relu_into,
 };
 use crate::mask::ReluMask;
 use crate::moments::{Moments, moments_into};
@@ -71,6 +71,9 @@ fn everything<T: MixesWith<P>, P: Element>(x: &ArrayD<T>, g: &ArrayD<T>) -> Vec<
     }
     normalize_into(x.view(), &statistics, affine, evaluated.view_mut()).unwrap();
     assert_eq!(evaluated, y, "normalised by what was measured");
+    let mut in_place = x.clone();
+    normalize_in_place(in_place.view_mut(), &statistics, affine).unwrap();
+    assert_eq!(in_place, y, "normalised in place");
     let rectified = rectified(x, g, affine, &statistics);
     let arrays = [&y, &grad_input, &grad_input_of_evaluation].map(|array| array.iter().map(|v| v.to_f64()));
     let of_moments = moments.iter().flat_map(|m| [m.mean.hi, m.mean.lo, m.m2]);
