@@ -281,7 +281,8 @@ impl<'a, 'b, T: MixesWith<P>, P: Element> Job<'a, 'b, T, P> {
     /// g', where it is asked for.
     fn grad_residual(&self, group: &Range<usize>) {
         let Some(out) = &self.grad_residual else { return };
-        let constants: PerChannel<Constants> = group.clone().map(|_| Constants::default()).collect();
+        let mut constants = PerChannel::<Constants>::new();
+        constants.extend(group.clone().map(|_| Constants::default()));
         T::map(self.group(group), Operation::Gate, &constants, out);
     }
 
@@ -305,7 +306,9 @@ impl<'a, 'b, T: MixesWith<P>, P: Element> Job<'a, 'b, T, P> {
                 [mean, mean_g, -slope, factor]
             }
         };
-        let constants: PerChannel<Constants> = group.clone().zip(sums).map(of_channel).collect();
+        // Not collected, which would copy all that there is room for.
+        let mut constants = PerChannel::<Constants>::new();
+        constants.extend(group.clone().zip(sums).map(of_channel));
         let operation = match (self.at.origin, self.gated()) {
             (Origin::Batch, false) if near => Operation::Combine,
             (Origin::Batch, true) if near => Operation::GatedCombine,

@@ -322,7 +322,9 @@ impl<'a, T: Element> Job<'a, T> {
         let of_channel = |(c, statistics): (usize, &Statistics)| {
             statistics.normalizing(at(affine.weight, c, 1.0), at(affine.bias, c, 0.0))
         };
-        let constants: PerChannel<Constants> = group.clone().zip(statistics).map(of_channel).collect();
+        // Filled where it is: as the result of `collect` it would be copied, all 32 KiB.
+        let mut constants = PerChannel::<Constants>::new();
+        constants.extend(group.clone().zip(statistics).map(of_channel));
         let (operation, bits) = match (&self.mask, self.residual) {
             (None, _) => (Operation::Normalize, Bits::None),
             (Some(mask), None) => (Operation::NormalizeRelu, Bits::Write(mask)),
