@@ -136,9 +136,17 @@ fn add_row<S: Simd, T: Element, const G: bool, const MASK: bool, const SHIFT: bo
     let of = |k: usize| if MASK { bits[k] } else { 0 };
     let (x_twos, x_last) = x.as_chunks::<2>();
     let (g_twos, g_last) = g.as_chunks::<2>();
-    for (k, (x, g)) in x_twos.iter().zip(g_twos).enumerate() {
-        add_eight::<S, T, G, MASK, SHIFT>(simd, &x[0], &g[0], of(2 * k), shift, odd);
-        add_eight::<S, T, G, MASK, SHIFT>(simd, &x[1], &g[1], of(2 * k + 1), shift, even);
+    let twos = x_twos.iter().zip(g_twos);
+    if MASK {
+        for ((x, g), bits) in twos.zip(bits.as_chunks::<2>().0) {
+            add_eight::<S, T, G, MASK, SHIFT>(simd, &x[0], &g[0], bits[0], shift, odd);
+            add_eight::<S, T, G, MASK, SHIFT>(simd, &x[1], &g[1], bits[1], shift, even);
+        }
+    } else {
+        for (x, g) in twos {
+            add_eight::<S, T, G, MASK, SHIFT>(simd, &x[0], &g[0], 0, shift, odd);
+            add_eight::<S, T, G, MASK, SHIFT>(simd, &x[1], &g[1], 0, shift, even);
+        }
     }
     for (x, g) in x_last.iter().zip(g_last) {
         add_eight::<S, T, G, MASK, SHIFT>(simd, x, g, of(whole - 1), shift, odd);
