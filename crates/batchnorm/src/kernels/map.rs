@@ -1,17 +1,21 @@
 //! One value out for each value in, with up to four numbers per channel: the loops. The
 //! [maps](super::maps) say which.
 
+mod columns;
+mod rows;
+
 use std::ops::Range;
 
 use super::bits::Bits;
-use super::entry::Group;
-use super::geometry::{Columns, Pace, Rows};
-use super::maps::{Constants, Map, Use};
-use super::reduce::MOST_COLUMNS;
-use super::simd::{Kernel, LANES, Simd};
-use super::target::Target;
-use super::{Inputs, LINE};
+use super::maps::{Map, Use};
+use super::simd::{LANES, Simd};
 use crate::dtype::Element;
+
+pub use self::columns::{columns, map_across};
+pub use self::rows::rows;
+
+/// Elements that one call into the kernels takes on, about.
+pub const PORTION: usize = 1 << 16;
 
 /// What streamed vectors must be aligned to, in bytes.
 const STREAM_ALIGNMENT: usize = 16;
@@ -179,240 +183,4 @@ unsafe fn eights<M: Map>(bits: Bits<'_>, place: impl FnOnce() -> Range<usize>) -
         // SAFETY: as this function's own contract.
         Use::Written => Eights { read: &[], write: unsafe { bits.write(place()) } },
     }
-}
-
-/// Some channels in rows, over some pieces.
-struct MapRows<'a, T, M> {
-    rows: &'a Rows,
-    inputs: Inputs<'a, T>,
-    channels: Range<usize>,
-    pieces: Range<usize>,
-    constants: &'a Constants,
-    bits: Bits<'a>,
-    out: &'a Target<'a, T>,
-    stream: bool,
-    map: M,
-}
-
-impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let _ = self.map;
-        let channel_stride = self.rows.channel_stride;
-        let stream = S::STREAMS && self.stream;
-        let of_bits = self.rows.of_bits();
-        let masked = !matches!(M::MASK, Use::None);
-        for piece in self.pieces {
-            let (first, len) = self.rows.piece(piece);
-            let mut start = first + self.channels.start * channel_stride;
-            let mut bit = 0;
-            if masked {
-                bit = of_bits.piece(piece).0 + self.channels.start * of_bits.channel_stride;
-            }
-            for channel in 0..self.channels.len() {
-                let constants = self.constants.splat(simd, channel);
-                let place = start..start + len;
-                // SAFETY: a place belongs to one channel and one piece, and each of
-                // those is in the hands of one thread.
-                let out = unsafe { self.out.slice(place.clone()) };
-                // SAFETY: likewise, and the bits of a piece begin and end with a byte.
-                let bits = unsafe { eights::<M>(self.bits, || bit..bit + len) };
-                // What a map does not read is given all the same: it is there.
-                let (x, g) = (self.inputs.x(place.clone()), self.inputs.g(place));
-                let aligned = out.as_ptr().addr().is_multiple_of(STREAM_ALIGNMENT);
-                if stream && matches!(M::MASK, Use::None) {
-                    // Up to a whole line first, so that only whole lines are streamed.
-                    let head = out.as_ptr().align_offset(LINE).min(len);
-                    let (x_head, x) = x.split_at(head);
-                    let (g_head, g) = g.split_at(head);
-                    let (out_head, out) = out.split_at_mut(head);
-                    let none = Eights::none();
-                    map_row::<S, T, M, false>(simd, constants, x_head, g_head, none, out_head);
-                    map_row::<S, T, M, true>(simd, constants, x, g, bits, out);
-                } else if stream && aligned {
-                    // A head would move the eights against the bytes of the mask.
-                    map_row::<S, T, M, true>(simd, constants, x, g, bits, out);
-                } else {
-                    map_row::<S, T, M, false>(simd, constants, x, g, bits, out);
-                }
-                start += channel_stride;
-                if masked {
-                    bit += of_bits.channel_stride;
-                }
-            }
-        }
-        if self.stream {
-            simd.fence();
-        }
-    }
-}
-
-const _: () = assert!(MOST_COLUMNS.is_multiple_of(LANES), "a group begins a byte of a mask");
-
-/// Some channels in columns, over some positions.
-struct MapColumns<'a, T, M> {
-    columns: &'a Columns,
-    pace: Pace,
-    inputs: Inputs<'a, T>,
-    channels: Range<usize>,
-    positions: Range<usize>,
-    constants: &'a Constants,
-    bits: Bits<'a>,
-    out: &'a Target<'a, T>,
-    stream: bool,
-    map: M,
-}
-
-impl<T: Element, M: Map> Kernel for MapColumns<'_, T, M> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let _ = self.map;
-        let rest = match self.pace.abreast {
-            4 => self.map::<S, 4>(simd, self.positions.clone()),
-            // Seldom worth its code: not with a mask.
-            2 if matches!(M::MASK, Use::None) => self.map::<S, 2>(simd, self.positions.clone()),
-            _ => self.positions.clone(),
-        };
-        self.map::<S, 1>(simd, rest);
-        if self.stream {
-            simd.fence();
-        }
-    }
-}
-
-impl<T: Element, M: Map> MapColumns<'_, T, M> {
-    /// Maps positions, P at a time; what is left of them.
-    #[inline(always)]
-    fn map<S: Simd, const P: usize>(&self, simd: S, positions: Range<usize>) -> Range<usize> {
-        let of_bits = self.columns.of_bits();
-        let mut position = positions.start;
-        while position + P <= positions.end {
-            let place = |k| self.columns.row(&self.channels, position + k);
-            let bits = |k| of_bits.row(&self.channels, position + k);
-            if self.pace.prefetch {
-                self.inputs.prefetch(simd, place(0).start..place(P - 1).end);
-            }
-            let x: [&[T]; P] = std::array::from_fn(|k| self.inputs.x(place(k)));
-            let g: [&[T]; P] = std::array::from_fn(|k| self.inputs.g(place(k)));
-            // SAFETY: a place belongs to one position and some channels, and those are
-            // in the hands of one thread; positions differ.
-            let out: [&mut [T]; P] = std::array::from_fn(|k| unsafe { self.out.slice(place(k)) });
-            // SAFETY: likewise, and the bits of a group of channels begin and end with a byte.
-            let bits: [_; P] = std::array::from_fn(|k| unsafe { eights::<M>(self.bits, || bits(k)) });
-            if S::STREAMS && self.stream {
-                map_across::<S, T, M, P, true>(simd, self.constants, x, g, bits, out);
-            } else {
-                map_across::<S, T, M, P, false>(simd, self.constants, x, g, bits, out);
-            }
-            position += P;
-        }
-        position..positions.end
-    }
-}
-
-/// The channels of P positions, the constants of eight being fetched once for all.
-#[inline(always)]
-pub fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: bool>(
-    simd: S,
-    constants: &Constants,
-    x: [&[T]; P],
-    g: [&[T]; P],
-    mut bits: [Eights<'_>; P],
-    mut out: [&mut [T]; P],
-) {
-    let whole = x[0].len() / LANES;
-    let x_eights: [&[[T; LANES]]; P] = x.map(|x| &x.as_chunks().0[..whole]);
-    let g_eights: [&[[T; LANES]]; P] = g.map(|g| &g.as_chunks().0[..whole]);
-    for k in 0..whole {
-        let constants = constants.eight(simd, k);
-        let (bits_twos, bits_last) = bits.as_chunks_mut::<2>();
-        let (out_twos, out_last) = out.as_chunks_mut::<2>();
-        for (pair, ([bits0, bits1], [out0, out1])) in bits_twos.iter_mut().zip(out_twos).enumerate() {
-            let p = 2 * pair;
-            let x = [&x_eights[p][k], &x_eights[p + 1][k]];
-            let g = [&g_eights[p][k], &g_eights[p + 1][k]];
-            let given = [bits0.get::<M>(k), bits1.get::<M>(k)];
-            let out = [&mut out0.as_chunks_mut().0[k], &mut out1.as_chunks_mut().0[k]];
-            let [low, high] = map_sixteen::<S, T, M, STREAM>(simd, constants, x, g, given, out);
-            bits0.set::<M>(k, low);
-            bits1.set::<M>(k, high);
-        }
-        // Of one position.
-        if let ([bits], [out]) = (bits_last, out_last) {
-            let out = &mut out.as_chunks_mut().0[k];
-            let (x, g, of_eight) = (&x_eights[P - 1][k], &g_eights[P - 1][k], bits.get::<M>(k));
-            let of_eight = map_eight::<S, T, M, STREAM>(simd, constants, x, g, of_eight, out);
-            bits.set::<M>(k, of_eight);
-        }
-    }
-    if x[0].len() > whole * LANES {
-        let constants = constants.eight(simd, whole);
-        for p in 0..P {
-            let from = whole * LANES;
-            let (x, g, of_part) = (&x[p][from..], &g[p][from..], bits[p].get::<M>(whole));
-            let of_part = map_part::<S, T, M>(simd, constants, x, g, of_part, &mut out[p][from..]);
-            bits[p].set::<M>(whole, of_part);
-        }
-    }
-}
-
-/// Rows shorter than this are not streamed: too many lines of memory would be shared
-/// by two of them, and be written in two halves.
-const STREAMED_ROW: usize = 512;
-
-/// Elements that one call into the kernels takes on, about.
-pub const PORTION: usize = 1 << 16;
-
-/// Maps some channels in rows.
-pub fn rows<T: Element, M: Map>(
-    group: Group<'_, T>,
-    map: M,
-    rows: &Rows,
-    constants: &Constants,
-    out: &Target<'_, T>,
-) {
-    let Group { context, inputs, bits, channels, .. } = group;
-    let stream = context.stream && rows.inner >= STREAMED_ROW;
-    let step = (PORTION / (channels.len() * rows.inner).max(1)).max(1);
-    context.team.each_from_the_end(0..rows.pieces(), step, &|pieces| {
-        let channels = channels.clone();
-        context.run(MapRows { rows, inputs, channels, pieces, constants, bits, out, stream, map });
-    });
-}
-
-/// Maps some channels in columns, at most [`MOST_COLUMNS`].
-pub fn columns<T: Element, M: Map>(
-    group: Group<'_, T>,
-    map: M,
-    columns: &Columns,
-    constants: &Constants,
-    out: &Target<'_, T>,
-) {
-    let Group { context, inputs, bits, channels, .. } = group;
-    let aligned = |elements: usize| (elements * size_of::<T>()).is_multiple_of(STREAM_ALIGNMENT);
-    let pace = columns.pace::<T>(context.bytes);
-    let stream = context.stream
-        && out.is_aligned_to(STREAM_ALIGNMENT)
-        && aligned(columns.stride)
-        && aligned(channels.start);
-    let step = (PORTION / channels.len().max(1)).max(1);
-    context.team.each_from_the_end(0..columns.positions, step, &|positions| {
-        let channels = channels.clone();
-        context.run(MapColumns {
-            columns,
-            pace,
-            inputs,
-            channels,
-            positions,
-            constants,
-            bits,
-            out,
-            stream,
-            map,
-        });
-    });
 }
