@@ -157,11 +157,7 @@ impl<P: Element> Saved<P> {
         relu: &ReluMask,
         mask: OutputMask,
     ) -> Result<Gradients<T, P, D>, Error> {
-        let (input, grad_output) = (input.into_dyn(), grad_output.into_dyn());
-        let mut gradients = self.blank(&input, mask);
-        let into = ReluGradientsInto { residual: None, batch_norm: gradients.views() };
-        self.backward_relu_into(input, grad_output, relu, into, &mut Workspace::default())?;
-        Ok(gradients.in_rank())
+        self.through_relu(input, grad_output, relu, mask, None)
     }
 
     /// The gradients through [`crate::BatchNorm::forward_add_relu`]: as
@@ -177,11 +173,24 @@ impl<P: Element> Saved<P> {
         relu: &ReluMask,
         mask: OutputMask,
     ) -> Result<WithResidual<T, P, D>, Error> {
+        let mut residual = zeros_like(&input);
+        let gradients = self.through_relu(input, grad_output, relu, mask, Some(residual.view_mut()))?;
+        Ok((gradients, in_rank(residual)))
+    }
+
+    fn through_relu<T: MixesWith<P>, D: Dimension>(
+        &self,
+        input: ArrayView<'_, T, D>,
+        grad_output: ArrayView<'_, T, D>,
+        relu: &ReluMask,
+        mask: OutputMask,
+        residual: Option<ArrayViewMutD<'_, T>>,
+    ) -> Result<Gradients<T, P, D>, Error> {
         let (input, grad_output) = (input.into_dyn(), grad_output.into_dyn());
-        let (mut gradients, mut residual) = (self.blank(&input, mask), zeros_like(&input));
-        let into = ReluGradientsInto { residual: Some(residual.view_mut()), batch_norm: gradients.views() };
+        let mut gradients = self.blank(&input, mask);
+        let into = ReluGradientsInto { residual, batch_norm: gradients.views() };
         self.backward_relu_into(input, grad_output, relu, into, &mut Workspace::default())?;
-        Ok((gradients.in_rank(), in_rank(residual)))
+        Ok(gradients.in_rank())
     }
 
     /// Zeros for the gradients that `mask` asks for and that the layer has.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::entry::Group;
 use super::geometry::{Columns, Geometry, Rows};
-use super::map::{Eights, PORTION, map_across, map_row};
+use super::map::{Eights, each_portion, map_across, map_row};
 use super::maps::{Constants, Normalize};
 use super::reduce::MOST_COLUMNS;
 use super::simd::{Kernel, Simd};
@@ -88,15 +88,13 @@ pub fn normalize<T: Element>(group: Group<'_, T>, constants: &Constants, values:
     let Group { context, geometry, channels, .. } = group;
     match geometry {
         Geometry::Rows(rows) => {
-            let step = (PORTION / (channels.len() * rows.inner).max(1)).max(1);
-            context.team.each_from_the_end(0..rows.pieces(), step, &|pieces| {
+            each_portion(context, rows.pieces(), channels.len() * rows.inner, &|pieces| {
                 let channels = channels.clone();
                 context.run(NormalizeRows { rows, channels, pieces, constants, values });
             });
         }
         Geometry::Columns(columns) => {
-            let step = (PORTION / channels.len().max(1)).max(1);
-            context.team.each_from_the_end(0..columns.positions, step, &|positions| {
+            each_portion(context, columns.positions, channels.len(), &|positions| {
                 let channels = channels.clone();
                 context.run(NormalizeColumns { columns, channels, positions, constants, values });
             });

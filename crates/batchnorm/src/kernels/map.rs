@@ -6,6 +6,7 @@ mod rows;
 
 use std::ops::Range;
 
+use super::Context;
 use super::bits::Bits;
 use super::maps::{Map, Use};
 use super::simd::{LANES, Simd};
@@ -15,7 +16,13 @@ pub use self::columns::{columns, map_across};
 pub use self::rows::rows;
 
 /// Elements that one call into the kernels takes on, about.
-pub const PORTION: usize = 1 << 16;
+const PORTION: usize = 1 << 16;
+
+/// Calls `work` for portions of so many pieces or positions, each of which has `values`, the
+/// last ones first.
+pub fn each_portion(context: Context, count: usize, values: usize, work: &(impl Fn(Range<usize>) + Sync)) {
+    context.team.each_from_the_end(0..count, (PORTION / values.max(1)).max(1), work);
+}
 
 /// What streamed vectors must be aligned to, in bytes.
 const STREAM_ALIGNMENT: usize = 16;

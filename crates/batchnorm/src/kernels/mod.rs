@@ -14,7 +14,7 @@
 //! eight lanes, and products meet sums in fused multiply-adds on every processor.
 //!
 //! # Where memory goes
-//! Channels are taken in groups whose rows make 64 KiB, so that memory is read in
+//! Channels are taken in groups whose rows make 64 KiB (of 128 at most), so that memory is read in
 //! long runs; a group is normalised right after it was measured, the last piece
 //! first, so that as much as possible still lies in a cache. An output larger than
 //! [`STREAM_BYTES`] is written past the caches: it would only push out its input, and

@@ -48,7 +48,7 @@ struct Both<A> {
 }
 
 impl<A> Both<A> {
-    /// Adds the terms of eight values, of which `count` count.
+    /// Adds the terms of eight values.
     #[inline(always)]
     fn add<S: Simd>(&mut self, simd: S, d: S::V, e: S::V)
     where
@@ -293,25 +293,22 @@ pub fn rows<T: Element, const G: bool, const MASK: bool>(
     let sum = |stretch: Range<usize>, totals: &mut [Sums]| {
         let pieces = stretch.start * pieces / count..stretch.end * pieces / count;
         let channels = group.channels.clone();
+        macro_rules! run {
+            ($shift:literal, $shifts:expr) => {
+                context.run(RowSums::<T, G, MASK, $shift> {
+                    rows,
+                    inputs,
+                    channels,
+                    pieces,
+                    bits,
+                    shifts: $shifts,
+                    totals,
+                })
+            };
+        }
         match shifts {
-            Some(shifts) => context.run(RowSums::<T, G, MASK, true> {
-                rows,
-                inputs,
-                channels,
-                pieces,
-                bits,
-                shifts,
-                totals,
-            }),
-            None => context.run(RowSums::<T, G, MASK, false> {
-                rows,
-                inputs,
-                channels,
-                pieces,
-                bits,
-                shifts: &[],
-                totals,
-            }),
+            Some(shifts) => run!(true, shifts),
+            None => run!(false, &[]),
         }
     };
     join_stretches::<MOST_ROWS>(context.team, 0..count, totals, &sum);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Eights, PORTION, STREAM_ALIGNMENT, eights, map_eight, map_part, map_sixteen};
+use super::{Eights, STREAM_ALIGNMENT, each_portion, eights, map_eight, map_part, map_sixteen};
 use crate::dtype::Element;
 use crate::kernels::Inputs;
 use crate::kernels::bits::Bits;
@@ -139,8 +139,7 @@ pub fn columns<T: Element, M: Map>(
         && out.is_aligned_to(STREAM_ALIGNMENT)
         && aligned(columns.stride)
         && aligned(channels.start);
-    let step = (PORTION / channels.len().max(1)).max(1);
-    context.team.each_from_the_end(0..columns.positions, step, &|positions| {
+    each_portion(context, columns.positions, channels.len(), &|positions| {
         let channels = channels.clone();
         context.run(MapColumns {
             columns,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Eights, PORTION, STREAM_ALIGNMENT, eights, map_row};
+use super::{Eights, STREAM_ALIGNMENT, each_portion, eights, map_row};
 use crate::dtype::Element;
 use crate::kernels::bits::Bits;
 use crate::kernels::entry::Group;
@@ -94,8 +94,7 @@ pub fn rows<T: Element, M: Map>(
 ) {
     let Group { context, inputs, bits, channels, .. } = group;
     let stream = context.stream && rows.inner >= STREAMED_ROW;
-    let step = (PORTION / (channels.len() * rows.inner).max(1)).max(1);
-    context.team.each_from_the_end(0..rows.pieces(), step, &|pieces| {
+    each_portion(context, rows.pieces(), channels.len() * rows.inner, &|pieces| {
         let channels = channels.clone();
         context.run(MapRows { rows, inputs, channels, pieces, constants, bits, out, stream, map });
     });
