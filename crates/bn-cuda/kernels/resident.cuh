@@ -1,0 +1,222 @@
+// Kernels for contiguous arrays whose channels fit into the shared memory of a cluster: every
+// value is read from global memory once and written once.
+//
+// A cluster owns a group of neighbouring channels, and each of its blocks every size-th row of
+// the batch. The rows of the group are copied into shared memory; there the block sums,
+// the cluster adds the blocks' sums up, and what is computed is written in place and copied out.
+//
+//   memory  rows × group × spatial values | totals | partials | transaction
+//
+// Sums run in an order that the launch settles: a thread's own values, its warp, the warps of
+// its channel, the blocks of the cluster.
+#pragma once
+#include "formulas.cuh"
+#include "sum.cuh"
+
+constexpr int MOST_WARPS = 32;
+constexpr int MOST_CHANNELS = 8;
+constexpr int MOST_SUMS = 2;
+
+// What a block keeps beside the values.
+struct Desk {
+    double totals[MOST_WARPS];
+    double partials[MOST_SUMS * MOST_CHANNELS];
+    Transaction arrival;
+};
+
+// This thread's part in the group: one channel, and every `step`th of its positions in this
+// block's rows. Where there are more warps than channels, several warps share one.
+template <class T> struct Part {
+    Geometry geometry;
+    Desk* desk;
+    T* values;      // shared: rows × channels × spatial
+    int index;      // of this block's work: group by group, in each the ranks in turn
+    int rank;       // among those who share the group
+    int size;       // the number of those
+    int rows;       // of this block
+    int channel;    // of this thread, within the group
+    int first;
+    int step;
+
+    DEVICE_METHOD long long first_channel() const { return (long long)(index / size) * geometry.group; }
+
+    // Calls visit(offset) for each of this thread's values.
+    template <class Visit> DEVICE_METHOD void each(Visit visit) const {
+        int spatial = (int)geometry.spatial;
+        int row = first / spatial, i = first % spatial;
+        int rows_on = step / spatial, on = step % spatial;
+        while (row < rows) {
+            visit((row * (int)geometry.group + channel) * spatial + i);
+            row += rows_on;
+            i += on;
+            if (i >= spatial) {
+                i -= spatial;
+                row++;
+            }
+        }
+    }
+
+    // Σ over the channel's threads in this block, in each of them: their warps, one after the
+    // other. `totals` is shared memory, a number for each warp.
+    DEVICE_METHOD double in_block(double value, double* totals) const {
+        int warps = threads() / WARP, group = (int)geometry.group;
+        value = warp_sum(value);
+        barrier();  // until everyone has read the totals of the sum before
+        if (thread() % WARP == 0) store_shared(totals + thread() / WARP, value);
+        barrier();
+        double total = 0;
+        for (int w = channel; w < warps; w += group) total += load_shared(totals + w);
+        return total;
+    }
+
+    // Σ over the channel, in each of its threads throughout the cluster. `slot` is one of
+    // MOST_SUMS; none is used twice.
+    DEVICE_METHOD double sum(double value, int slot) const {
+        value = in_block(value, desk->totals);
+        double* partial = desk->partials + slot * MOST_CHANNELS + channel;
+        if (first == 0) store_shared(partial, value);
+        cluster_barrier();
+        double total = 0;
+        for (int rank = 0; rank < cluster_size(); rank++) total += load_remote(partial, rank);
+        return total;
+    }
+};
+
+// Where the first value of this block's row lies in an array of the group's shape.
+template <class T> DEVICE T* row_of(const Array& array, const Part<T>& part, int row) {
+    const Geometry& g = part.geometry;
+    long long n = part.rank + (long long)row * part.size;
+    long long whole = n / g.pieces, piece = n - whole * g.pieces;
+    return (T*)array.data + ((whole * g.channels + part.first_channel()) * g.pieces + piece) * g.spatial;
+}
+
+template <class T> DEVICE int row_bytes(const Part<T>& part) {
+    return (int)(part.geometry.group * part.geometry.spatial) * (int)sizeof(T);
+}
+
+// This thread's part in a piece of the work, where `size` pieces make a group.
+template <class T> DEVICE Part<T> part_among(const Geometry& geometry, int index, int size) {
+    Part<T> part;
+    part.geometry = geometry;
+    part.index = index;
+    part.rank = index % size;
+    part.size = size;
+    int group = (int)geometry.group, warp = thread() / WARP, warps = threads() / WARP;
+    part.rows = (int)((geometry.batch - part.rank + size - 1) / size);
+    part.channel = warp % group;
+    part.first = warp / group * WARP + thread() % WARP;
+    part.step = warps / group * WARP;
+    return part;
+}
+
+// The same for a block whose piece stays in shared memory, `arrays` arrays one after the other.
+template <class T> DEVICE Part<T> part_of(const Geometry& geometry, int arrays, int size) {
+    Part<T> part = part_among<T>(geometry, block(), size);
+    part.values = (T*)shared_memory();
+    part.desk = (Desk*)(shared_memory() + geometry.slab_bytes * arrays);
+    return part;
+}
+
+// Copies this block's rows of some arrays into shared memory, each to its slab.
+template <class T, int ARRAYS> DEVICE void bring(const Part<T>& part, const Array* const (&arrays)[ARRAYS]) {
+    Transaction* arrival = &part.desk->arrival;
+    int bytes = row_bytes(part);
+    if (thread() == 0) start_transaction(arrival);
+    barrier();
+    if (thread() == 0) expect(arrival, ARRAYS * part.rows * bytes);
+    if (thread() < WARP) {
+        for (int row = thread(); row < part.rows; row += WARP) {
+            for (int i = 0; i < ARRAYS; i++) {
+                unsigned char* slab = (unsigned char*)part.values + i * part.geometry.slab_bytes;
+                copy_in(slab + row * bytes, row_of<T>(*arrays[i], part, row), bytes, arrival);
+            }
+        }
+    }
+    wait_for(arrival, 0);
+}
+
+// Copies out what was computed in place.
+template <class T> DEVICE void send(const Part<T>& part, T* values, const Array& array) {
+    hand_over();
+    barrier();
+    if (thread() < WARP) {
+        for (int row = thread(); row < part.rows; row += WARP) {
+            copy_out(row_of<T>(array, part, row), (unsigned char*)values + row * row_bytes(part), row_bytes(part));
+        }
+        wait_for_copies_out();
+    }
+}
+
+template <class T> DEVICE void resident_forward_train(const ForwardTrain& a) {
+    Part<T> part = part_of<T>(a.geometry, 1, cluster_size());
+    bring(part, {&a.input});
+    T* values = part.values;
+    double n = (double)a.count;
+
+    double sum = 0;
+    part.each([&](int at) { sum += widen(load_shared(values + at)); });
+    double mean = part.sum(sum, 0) / n;
+    double squares = 0;
+    part.each([&](int at) {
+        double d = widen(load_shared(values + at)) - mean;
+        squares = fused(d, d, squares);
+    });
+    squares = part.sum(squares, 1);
+    double invstd = 1.0 / root(squares / n + a.eps);
+
+    long long c = part.first_channel() + part.channel;
+    double factor = invstd * parameter(a.weight, c, 1.0), bias = parameter(a.bias, c, 0.0);
+    part.each([&](int at) {
+        double d = widen(load_shared(values + at)) - mean;
+        store_shared(values + at, rounded<T>(fused(d, factor, bias)));
+    });
+    if (part.first == 0 && part.rank == 0) remember(a, c, {mean, invstd}, squares);
+    send(part, values, a.output);
+    cluster_barrier();  // other blocks may still read this one's sums
+}
+
+// Nothing is added up, so the blocks of a group are no cluster: any number may share it.
+template <class T> DEVICE void resident_forward_eval(const ForwardEval& a) {
+    Part<T> part = part_of<T>(a.geometry, 1, (int)a.geometry.splits);
+    bring(part, {&a.input});
+    T* values = part.values;
+    long long c = part.first_channel() + part.channel;
+    Statistics s = of_running(a, c);
+    double factor = s.invstd * parameter(a.weight, c, 1.0), bias = parameter(a.bias, c, 0.0);
+    part.each([&](int at) {
+        double d = widen(load_shared(values + at)) - s.mean;
+        store_shared(values + at, rounded<T>(fused(d, factor, bias)));
+    });
+    if (part.first == 0 && part.rank == 0) remember(a.saved, c, s);
+    send(part, values, a.output);
+}
+
+template <class T, bool OF_BATCH> DEVICE void resident_backward(const Backward& a) {
+    Part<T> part = part_of<T>(a.geometry, 2, cluster_size());
+    bring(part, {&a.grad_output, &a.input});
+    T* gradients = part.values;
+    const T* values = (const T*)((unsigned char*)part.values + a.geometry.slab_bytes);
+    long long c = part.first_channel() + part.channel;
+    Statistics s = {load(&a.saved[c].mean), load(&a.saved[c].invstd)};
+
+    double sum = 0, dot = 0;
+    part.each([&](int at) {
+        double g = widen(load_shared(gradients + at));
+        sum += g;
+        dot = fused(g, widen(load_shared(values + at)) - s.mean, dot);
+    });
+    sum = part.sum(sum, 0);
+    dot = part.sum(dot, 1) * s.invstd;
+    if (part.first == 0 && part.rank == 0) tell(a, c, sum, dot);
+
+    if (a.grad_input.data) {
+        Gradient<OF_BATCH> gradient(a, c, s, sum, dot);
+        part.each([&](int at) {
+            double g = widen(load_shared(gradients + at));
+            double x = OF_BATCH ? widen(load_shared(values + at)) : 0.0;
+            store_shared(gradients + at, rounded<T>(gradient.of(g, x)));
+        });
+        send(part, gradients, a.grad_input);
+    }
+    cluster_barrier();  // other blocks may still read this one's sums
+}
