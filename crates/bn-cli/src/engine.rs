@@ -1,17 +1,22 @@
 //! Which engine, and how it is reached.
 
 use std::env;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use bn_cuda::emulator::{Emulator, Schedule};
+use bn_cuda::gpu::Gpu;
+use bn_cuda::{CudaEngine, DeviceError};
 use bn_suite::check::{CaseReport, Replay};
 use bn_suite::engine::{About, Engine};
 use bn_suite::engines::process::{Limits, ProcessEngine};
 use bn_suite::engines::{self, Constructor};
 use bn_suite::golden::Golden;
 use bn_suite::{mutants, runner};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::names;
 
@@ -19,51 +24,117 @@ use crate::names;
 /// never takes the suite along.
 const LIBTORCH: &str = "libtorch";
 const ORACLE: &str = "bn-oracle";
+
+/// Our CUDA kernels on the first CUDA device, and on the emulator, under a schedule that
+/// interrupts threads at random.
+const CUDA: &str = "cuda";
+pub const CUDA_EMULATED: &str = "cuda-emulated";
+
+/// The exit status of the oracle that has no device to run on.
+const ORACLE_HAS_NO_DEVICE: i32 = 3;
 const DEFAULT_TIMEOUT: u64 = 60;
 
 /// The choice of an engine.
 #[derive(Args)]
 pub struct EngineArguments {
-    /// An engine that comes with the suite: batchnorm, textbook, libtorch, or
-    /// mutant:NAME, a wrong one (`bn mutants` lists them)
+    /// An engine that comes with the suite: batchnorm, textbook, libtorch, cuda,
+    /// cuda-emulated, or mutant:NAME, a wrong one (`bn mutants` lists them)
     #[arg(long, value_name = "NAME", default_value = "batchnorm", conflicts_with = "command")]
     pub engine: String,
     /// A program that speaks the engine protocol, with its arguments
     #[arg(long, value_name = "PROGRAM ARGS")]
     pub command: Option<String>,
+    /// Where libtorch computes
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+    /// Which of libtorch's implementations on CUDA: its own, or cuDNN's where it takes the input
+    #[arg(long, value_enum, default_value_t = Backend::Native, requires = "device")]
+    pub backend: Backend,
     /// How long a program may think about one case, in seconds
     #[arg(long, value_name = "S", default_value_t = DEFAULT_TIMEOUT, value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
 }
 
+/// Where libtorch computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    /// On the CPU.
+    Cpu,
+    /// On the first CUDA device.
+    Cuda,
+}
+
+/// Which of libtorch's implementations on CUDA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// libtorch's own kernels.
+    Native,
+    /// cuDNN's.
+    Cudnn,
+}
+
 /// An engine, ready to be asked.
 pub enum Chosen {
     /// One inside this process, built anew for each worker.
-    Ours(Constructor),
-    /// A program.
-    Program(Box<ProcessEngine>),
+    Many(Constructor),
+    /// A program or a device: there is one of it.
+    One(Box<dyn Engine>),
 }
+
+/// What was asked for needs a device that this machine lacks. Nothing was checked, which is
+/// neither a pass nor a failure.
+#[derive(Debug)]
+pub struct NotRun(pub String);
+
+impl fmt::Display for NotRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotRun {}
 
 impl EngineArguments {
     /// The engine, started if it is a program.
+    ///
+    /// # Errors
+    /// [`NotRun`] where it needs a device that is not there.
     pub fn open(&self) -> Result<Chosen> {
+        if self.device == Device::Cuda && (self.command.is_some() || self.engine != LIBTORCH) {
+            bail!("--device is libtorch's: our own CUDA kernels are the engine {CUDA}");
+        }
         let limits = Limits { timeout: Duration::from_secs(self.timeout), ..Limits::default() };
         let program = match &self.command {
             Some(command) => ProcessEngine::start(command, limits)?,
-            None if self.engine == LIBTORCH => {
-                ProcessEngine::start_words(vec![oracle()?.to_string_lossy().into_owned()], limits)?
-            }
+            None if self.engine == LIBTORCH => ProcessEngine::start_words(self.oracle_command()?, limits)?,
+            None if self.engine == CUDA => return cuda(),
             None => {
-                return engines::constructor(&self.engine).map(Chosen::Ours).ok_or_else(|| self.unknown());
+                return constructor(&self.engine).map(Chosen::Many).ok_or_else(|| self.unknown());
             }
         };
-        Ok(Chosen::Program(Box::new(program)))
+        Ok(Chosen::One(Box::new(program)))
+    }
+
+    /// The oracle's command line. Asked for a device, it is first asked whether it has one.
+    fn oracle_command(&self) -> Result<Vec<String>> {
+        let mut words = vec![oracle()?.to_string_lossy().into_owned()];
+        if self.device == Device::Cpu {
+            return Ok(words);
+        }
+        words.extend(["--device".into(), "cuda".into(), "--backend".into(), name(self.backend)]);
+        let asked = Command::new(&words[0]).args(&words[1..]).arg("--version").output()?;
+        let reason = String::from_utf8_lossy(&asked.stderr).trim().to_owned();
+        match asked.status.code() {
+            Some(0) => Ok(words),
+            Some(ORACLE_HAS_NO_DEVICE) => Err(NotRun(reason).into()),
+            _ => bail!("{ORACLE} does not start on CUDA: {reason}"),
+        }
     }
 
     fn unknown(&self) -> anyhow::Error {
         let mutants: Vec<String> =
             mutants::all().iter().map(|mutant| format!("{}{}", mutants::PREFIX, mutant.name)).collect();
-        let right: Vec<&str> = engines::names().chain([LIBTORCH]).collect();
+        let right: Vec<&str> = engines::names().chain([LIBTORCH, CUDA, CUDA_EMULATED]).collect();
         let known = right.iter().copied().chain(mutants.iter().map(String::as_str));
         let list = format!("there are {}, and the mutants", right.join(", "));
         names::unknown("engine", &self.engine, known, &list)
@@ -78,6 +149,9 @@ impl EngineArguments {
         }
         if let Some(command) = &self.command {
             replay.options = format!("--command {}", shell_words::quote(command));
+        }
+        if self.device == Device::Cuda {
+            replay.options.push_str(&format!(" --device cuda --backend {}", name(self.backend)));
         }
         if self.timeout != DEFAULT_TIMEOUT {
             replay.options.push_str(&format!(" --timeout {}", self.timeout));
@@ -95,26 +169,50 @@ impl Chosen {
     /// Its name, version and claims.
     pub fn about(&self) -> About {
         match self {
-            Chosen::Ours(make) => make().about().clone(),
-            Chosen::Program(program) => program.about().clone(),
+            Chosen::Many(make) => make().about().clone(),
+            Chosen::One(engine) => engine.about().clone(),
         }
     }
 
     /// Checks every case; `done` is called after each.
     pub fn check(&mut self, goldens: &[Golden], replay: &Replay, done: impl Fn() + Sync) -> Vec<CaseReport> {
         match self {
-            Chosen::Ours(make) => runner::in_parallel(goldens, &*make, replay, done),
-            Chosen::Program(program) => runner::in_turn(goldens, program.as_mut(), replay, done),
+            Chosen::Many(make) => runner::in_parallel(goldens, &*make, replay, done),
+            Chosen::One(engine) => runner::in_turn(goldens, engine.as_mut(), replay, done),
         }
     }
 
     /// An engine to ask directly.
     pub fn into_engine(self) -> Box<dyn Engine> {
         match self {
-            Chosen::Ours(make) => make(),
-            Chosen::Program(program) => program,
+            Chosen::Many(make) => make(),
+            Chosen::One(engine) => engine,
         }
     }
+}
+
+/// How to build an engine of this process of which there may be many.
+pub fn constructor(name: &str) -> Option<Constructor> {
+    match name {
+        CUDA_EMULATED => Some(Box::new(|| {
+            Box::new(CudaEngine::new(CUDA_EMULATED, Emulator::new(Schedule::Shuffled { seed: 1 })))
+        })),
+        other => engines::constructor(other),
+    }
+}
+
+/// Our kernels on the first CUDA device.
+fn cuda() -> Result<Chosen> {
+    match Gpu::new(0) {
+        Ok(gpu) => Ok(Chosen::One(Box::new(CudaEngine::new(CUDA, gpu)))),
+        Err(error @ DeviceError::None(_)) => Err(NotRun(error.to_string()).into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The word for a choice on the command line.
+fn name(choice: impl ValueEnum) -> String {
+    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// The program that serves libtorch: beside this one, else in the target folder

@@ -9,7 +9,8 @@
 //! | `bn bless` | writes the fixtures; `bn bless --check` says whether they are up to date |
 //!
 //! Exit status: 0 when nothing failed, 1 when something did, 2 when the question
-//! itself was wrong (usage, unreadable fixtures, an engine that does not start).
+//! itself was wrong (usage, unreadable fixtures, an engine that does not start), 3 when
+//! nothing was run for want of a device.
 
 mod commands;
 mod engine;
@@ -63,6 +64,10 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(1),
         // A reader that has seen enough, such as `head`, is no fault.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<engine::NotRun>() => {
+            anstream::eprintln!("{}: {error}", style::doubtful("not run"));
+            ExitCode::from(3)
+        }
         Err(error) => {
             anstream::eprintln!("{}: {error:#}", style::bad("error"));
             ExitCode::from(2)

@@ -197,6 +197,29 @@ fn engines_that_do_not_start_are_refused() {
     insta::assert_snapshot!("no_libtorch", output.err);
 }
 
+/// Without a device nothing is checked, which is neither a pass nor a failure.
+#[test]
+fn without_a_gpu_cuda_is_not_run() {
+    if bn_cuda::gpu::devices().is_ok() {
+        eprintln!("NOT RUN: what `bn` says without a GPU, since there is one");
+        return;
+    }
+    for arguments in [&["check", "--engine", "cuda"][..], &["run", CASE, "--engine", "cuda"]] {
+        let said = bn(arguments);
+        assert_eq!((said.status, said.out.as_str()), (Some(3), ""), "{}", said.err);
+        assert!(said.err.starts_with("not run: no CUDA device: "), "{}", said.err);
+        assert_eq!(said.err.lines().count(), 1, "{}", said.err);
+    }
+    let misplaced = refusal(&["check", "--engine", "textbook", "--device", "cuda"]);
+    assert_eq!(misplaced, "error: --device is libtorch's: our own CUDA kernels are the engine cuda\n");
+}
+
+#[test]
+fn the_cuda_kernels_are_an_engine_on_the_cpu() {
+    let said = output(0, &["check", "--engine", "cuda-emulated", "--case", CASE]);
+    assert!(said.contains("1 passed, 0 failed"), "{said}");
+}
+
 #[test]
 fn unsound_fixtures_are_refused() {
     let folder = tempfile::tempdir().unwrap();
