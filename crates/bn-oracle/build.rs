@@ -1,6 +1,8 @@
 //! Tells the linker where libtorch lies at run time, and the program which
 //! version it was built against.
 //!
+//! Besides, it compiles the one call that tch does not bind.
+//!
 //! The run path is the folder that really holds libtorch_cpu.so, not the one
 //! that links to it: libtorch finds its own dependencies relative to itself.
 
@@ -20,7 +22,21 @@ fn main() {
     let folder = real.parent().expect("a file lies in a folder");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", folder.display());
     println!("cargo:rustc-env=LIBTORCH_LINKED={}", linked_version(&root));
+    println!("cargo:rerun-if-changed={SHIM}");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .include(root.join("include"))
+        // libtorch's own headers are not ours to mend.
+        .warnings(false)
+        .file(SHIM)
+        .compile("bn_oracle_implementation");
+    println!("cargo:rustc-link-search=native={}", root.join("lib").display());
+    println!("cargo:rustc-link-lib=dylib=torch_cpu");
+    println!("cargo:rustc-link-lib=dylib=c10");
 }
+
+const SHIM: &str = "src/implementation.cpp";
 
 /// The version in libtorch's headers, which torch-sys compiles against.
 fn linked_version(root: &Path) -> String {

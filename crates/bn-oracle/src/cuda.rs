@@ -5,12 +5,75 @@
 //! once which CUDA functions it has, and keeps the answer. So this module is
 //! the only place that may ask.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsStr, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use tch::{Device, Kind, Tensor};
+
 use crate::version;
+
+/// Which of libtorch's batch norms a CUDA device runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// libtorch's own kernels.
+    Native,
+    /// cuDNN's, for the inputs that libtorch gives to it; its own for the others.
+    Cudnn,
+}
+
+/// The device on which this process makes its tensors: the CPU, unless [`use_device`] chose.
+pub fn device() -> Device {
+    CHOSEN.get().copied().unwrap_or(Device::Cpu)
+}
+
+static CHOSEN: OnceLock<Device> = OnceLock::new();
+
+/// Makes the first CUDA device the one on which this process makes its tensors, with this
+/// backend, for good: libtorch keeps the choice of a backend for the process too. Says in a
+/// few words what runs there.
+///
+/// # Errors
+/// In one line why there is no device, or no cuDNN.
+pub fn use_device(backend: Backend) -> Result<String, String> {
+    devices()?;
+    if backend == Backend::Cudnn && !tch::Cuda::cudnn_is_available() {
+        return Err("libtorch finds no cuDNN".into());
+    }
+    tch::Cuda::set_user_enabled_cudnn(backend == Backend::Cudnn);
+    let device = *CHOSEN.get_or_init(|| Device::Cuda(0));
+    if device != Device::Cuda(0) {
+        return Err("this process works on the CPU already".into());
+    }
+    let ran = implementation(device).map_err(|error| error.to_string())?;
+    Ok(format!("CUDA, {ran}"))
+}
+
+/// Which implementation libtorch takes for a training pass over a contiguous f32 input, as it
+/// says itself.
+pub fn implementation(device: Device) -> Result<&'static str, tch::TchError> {
+    let input = Tensor::f_ones([2, 2, 2, 2], (Kind::Float, device))?;
+    let (weight, bias) =
+        (Tensor::f_ones([2], (Kind::Float, device))?, Tensor::f_zeros([2], (Kind::Float, device))?);
+    // SAFETY: three tensors that live until the call returns; it keeps none of them.
+    let index = unsafe {
+        bn_oracle_implementation(input.as_ptr().cast(), weight.as_ptr().cast(), bias.as_ptr().cast())
+    };
+    Ok(match index {
+        0 => "native",
+        1 => "cuDNN",
+        _ => "an implementation without a name",
+    })
+}
+
+unsafe extern "C" {
+    /// src/implementation.cpp.
+    fn bn_oracle_implementation(input: *const Handle, weight: *const Handle, bias: *const Handle) -> c_int;
+}
+
+/// What tch's pointers point to: an `at::Tensor`.
+type Handle = std::ffi::c_void;
 
 /// The number of CUDA devices that libtorch can use, or in one line why there
 /// is none. Loads libtorch_cuda.so on the first call.

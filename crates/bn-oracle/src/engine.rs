@@ -5,12 +5,13 @@ use bn_suite::case::{Case, Pass, Step};
 use bn_suite::engine::{About, Engine, EngineError};
 use bn_suite::outcome::Outcome;
 
+use crate::cuda::{self, Backend};
 use crate::gradients::Graph;
 use crate::module::Module;
 use crate::refusal::Stop;
 use crate::{fold, merge, version};
 
-/// libtorch on the CPU.
+/// libtorch, on the CPU or on a CUDA device.
 pub struct LibtorchEngine {
     about: About,
 }
@@ -23,6 +24,20 @@ impl LibtorchEngine {
         tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
         let about = About { name: "libtorch".into(), version: version::loaded(), claims: Capability::all() };
         LibtorchEngine { about }
+    }
+}
+
+impl LibtorchEngine {
+    /// An engine on the first CUDA device. The choice holds for the whole process, as
+    /// [`cuda::use_device`] says.
+    ///
+    /// # Errors
+    /// In one line why there is no such device.
+    pub fn on_cuda(backend: Backend) -> Result<Self, String> {
+        let ran = cuda::use_device(backend)?;
+        let mut engine = LibtorchEngine::new(1);
+        engine.about.version = format!("{} ({ran})", engine.about.version);
+        Ok(engine)
     }
 }
 

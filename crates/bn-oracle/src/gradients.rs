@@ -15,6 +15,7 @@ use bn_suite::outcome::{Field, Outcome, RefusalKind};
 use bn_suite::tensor::{Layout, Tensor as Array};
 use tch::{Kind, Tensor};
 
+use crate::cuda;
 use crate::module::Module;
 use crate::refusal::Stop;
 use crate::tensors;
@@ -93,7 +94,7 @@ impl Graph {
         outcome: &mut Outcome,
     ) -> Result<(), Stop> {
         let gradients = self.gradients(grad_output, true)?;
-        let mut sum = Tensor::f_zeros([], (Kind::Double, tch::Device::Cpu))?;
+        let mut sum = Tensor::f_zeros([], (Kind::Double, cuda::device()))?;
         for (field, gradient) in &gradients {
             let Some((name, cotangent)) = cotangent_of(cotangents, *field) else { continue };
             let cotangent = tensors::into_torch(cotangent)?;

@@ -5,8 +5,9 @@
 //! and no value changes.
 
 use bn_suite::tensor::{DType, Layout, Tensor as Array};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
+use crate::cuda;
 use crate::refusal::Stop;
 
 /// No buffer of a case may be larger than this many elements: strides are data,
@@ -37,13 +38,14 @@ fn dtype_of(kind: Kind) -> Result<DType, Stop> {
     }
 }
 
-/// The array as a tensor of its own memory.
+/// The array as a tensor of its own memory, on the device that the process uses.
 pub fn into_torch(array: &Array) -> Result<Tensor, Stop> {
     if let Some(problem) = array.problem() {
         return Err(Stop::Failed(format!("not an array: {problem}")));
     }
     let shape = extents(&array.shape);
     let plain = Tensor::f_from_slice(&array.data)?.f_reshape(&shape)?.f_to_kind(kind_of(array.dtype))?;
+    let plain = plain.f_to_device(cuda::device())?;
     match &array.layout {
         Layout::Contiguous => Ok(plain),
         Layout::ChannelsLast => Ok(channels_last(&plain)?),
@@ -68,12 +70,12 @@ fn strided(plain: &Tensor, shape: &[usize], strides: &[usize], offset: usize) ->
     let kind = plain.f_kind()?;
     let size = buffer_size(shape, strides, offset)?;
     let padding = if plain.f_is_floating_point()? { f64::NAN } else { 0.0 };
-    let buffer = Tensor::f_full([size as i64], padding, (kind, tch::Device::Cpu))?;
+    let buffer = Tensor::f_full([size as i64], padding, (kind, cuda::device()))?;
     let mut view = buffer.f_as_strided(extents(shape), extents(strides), offset as i64)?;
     // `copy_` refuses a view whose elements share places, so write through the
     // flat buffer instead, at the place of every element.
     let places = places(shape, strides, offset);
-    let places = Tensor::f_from_slice(&places)?;
+    let places = Tensor::f_from_slice(&places)?.f_to_device(cuda::device())?;
     let _ = buffer.shallow_clone().f_index_copy_(0, &places, &plain.f_reshape([-1])?)?;
     if !view.f_to_kind(Kind::Double)?.f_allclose(&plain.f_to_kind(Kind::Double)?, 0.0, 0.0, true)? {
         return Err(Stop::Failed(format!(
@@ -112,7 +114,7 @@ pub fn from_torch(tensor: &Tensor, like: &Layout) -> Result<Array, Stop> {
     let dtype = dtype_of(tensor.f_kind()?)?;
     let shape: Vec<usize> = tensor.size().iter().map(|&extent| extent as usize).collect();
     let layout = layout_of(&tensor, like)?;
-    let flat = tensor.f_to_kind(Kind::Double)?.f_contiguous()?.f_reshape([-1])?;
+    let flat = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_contiguous()?.f_reshape([-1])?;
     let mut data = vec![0.0; flat.numel()];
     flat.f_copy_data(&mut data, flat.numel())?;
     Ok(Array { dtype, shape, layout, data })

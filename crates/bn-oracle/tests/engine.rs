@@ -81,3 +81,27 @@ fn cuda_is_there_or_the_reason_is_one_line() {
         Err(reason) => assert!(!reason.is_empty() && !reason.contains('\n'), "{reason:?}"),
     }
 }
+
+/// What names the implementation on a device is asked of libtorch itself, here on the CPU.
+#[test]
+fn libtorch_says_which_implementation_it_takes() {
+    assert_eq!(bn_oracle::cuda::implementation(tch::Device::Cpu).unwrap(), "native");
+}
+
+/// Without a device the program says so in one line, and ends with a status of its own.
+#[test]
+fn the_program_without_a_device_is_not_run() {
+    if bn_oracle::cuda::devices().is_ok() {
+        eprintln!("not run: there is a device");
+        return;
+    }
+    for backend in ["native", "cudnn"] {
+        let asked = std::process::Command::new(env!("CARGO_BIN_EXE_bn-oracle"))
+            .args(["--device", "cuda", "--backend", backend, "--version"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(asked.stderr).unwrap();
+        assert_eq!(asked.status.code(), Some(3), "{said}");
+        assert!(said.starts_with("libtorch on CUDA: ") && said.lines().count() == 1, "{said:?}");
+    }
+}
