@@ -3,8 +3,6 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_batch_norm_impl_index.h>
 
-#include <string>
-
 // 0 for libtorch's own kernels, 1 for cuDNN's; −1 where it fails.
 extern "C" int bn_oracle_implementation(const at::Tensor* input, const at::Tensor* weight, const at::Tensor* bias) {
   try {

@@ -126,8 +126,6 @@ pub struct VariantRow {
     pub worst_ratio: f64,
     /// The cases that do not take it.
     pub refused_by: Vec<String>,
-    /// How many cases need what it does not claim.
-    pub unsupported: usize,
 }
 
 /// How many of the mutants another suite refuses.
@@ -266,9 +264,7 @@ fn killers(mutant: &Mutant, goldens: &[Golden]) -> Vec<String> {
 fn variant_row(name: &str, engine: &mut dyn Engine, cases: &Cases) -> VariantRow {
     let reports: Vec<CaseReport> =
         cases.golden.iter().chain(&cases.generated).map(|golden| judge(golden, engine)).collect();
-    let is_unsupported = |report: &&CaseReport| matches!(report.verdict, Verdict::Unsupported { .. });
-    let (unsupported, asked): (Vec<_>, Vec<_>) = reports.iter().partition(is_unsupported);
-    let refused = asked.iter().filter(|report| !matches!(report.verdict, Verdict::Passed { .. }));
+    let refused = reports.iter().filter(|report| !matches!(report.verdict, Verdict::Passed { .. }));
     let refused_by: Vec<String> = refused.map(|report| report.case.clone()).collect();
     let worst = reports.iter().map(CaseReport::worst).fold(None, Worst::larger);
     VariantRow {
@@ -276,7 +272,6 @@ fn variant_row(name: &str, engine: &mut dyn Engine, cases: &Cases) -> VariantRow
         passed: refused_by.is_empty(),
         worst_ratio: worst.map_or(0.0, |worst| worst.ratio),
         refused_by,
-        unsupported: unsupported.len(),
     }
 }
 
