@@ -159,7 +159,7 @@ fn run<T: MixesWith<P>, P: Element>(
         array.as_ref().map_or(Ok(()), |array| check_shape(name, at.input.shape(), array.shape()))?;
     }
     if let Some(job) = Job::of(at, mask, grad_input.as_mut(), grad_residual.as_mut()) {
-        job.context.each_group::<T, _>(&job.geometry, sums, &|group, sums| {
+        job.context.each_group::<T, _>(&job.geometry, 2, sums, &|group, sums| {
             job.sum(&group, sums);
             job.grad_residual(&group);
             job.grad_input(&group, sums);
@@ -203,7 +203,7 @@ pub fn grad_input_into<T: MixesWith<P>, P: Element>(
     check_sums(at, sums)?;
     check_shape("grad_input", at.input.shape(), grad_input.shape())?;
     if let Some(job) = Job::of(at, None, Some(&mut grad_input), None) {
-        job.context.each_group::<T, _>(&job.geometry, (), &|group, ()| {
+        job.context.each_group::<T, _>(&job.geometry, 2, (), &|group, ()| {
             job.grad_input(&group, &sums[group.clone()]);
         });
         return Ok(());
@@ -249,7 +249,8 @@ impl<'a, 'b, T: MixesWith<P>, P: Element> Job<'a, 'b, T, P> {
             None => Bits::None,
         };
         let (grad_input, grad_residual) = (target(&geometry, grad_input)?, target(&geometry, grad_residual)?);
-        let (context, inputs) = (Context::for_elements::<T>(x.len()), Inputs::with(x, g));
+        let context = Context::for_elements::<T>(x.len());
+        let inputs = Inputs::with(x, g).asking_ahead(context.asks_ahead::<T>(&geometry, 2));
         Some(Job { context, geometry, inputs, bits, at, grad_input, grad_residual })
     }
 

@@ -104,13 +104,21 @@ mod sealed {
     /// How eight values become eight f64, and back, rounded once; and what they are
     /// summed in.
     pub trait Sealed: Sized {
+        /// Whether maps to it mostly go by way of f32
+        /// ([`narrow`](crate::kernels::narrow)): the f64 loops then only pick up what is
+        /// left, and are compiled in their plainest form.
+        const NARROW: bool = false;
+
         /// Sums of as many lanes.
         type Sum<S: Simd>: Accumulator<S>;
 
         fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::V;
         fn store<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]);
-        /// As `store`, past the caches; `to` is aligned to 16 bytes.
-        fn stream<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]);
+        /// As `store`, past the caches where that is worth it; `to` is aligned to 16 bytes.
+        #[inline(always)]
+        fn stream<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]) {
+            Self::store(simd, v, to);
+        }
 
         /// As `store`, twice.
         #[inline(always)]
@@ -118,13 +126,6 @@ mod sealed {
             Self::store(simd, v[0], low);
             Self::store(simd, v[1], high);
         }
-        /// As `stream`, twice.
-        #[inline(always)]
-        fn stream_twice<S: Simd>(simd: S, v: [S::V; 2], [low, high]: [&mut [Self; LANES]; 2]) {
-            Self::stream(simd, v[0], low);
-            Self::stream(simd, v[1], high);
-        }
-
         /// Fewer than eight; zeros beyond.
         fn load_part<S: Simd>(simd: S, from: &[Self]) -> S::V;
         /// Fewer than eight.
@@ -227,6 +228,8 @@ impl Element for f32 {
 // so a value just above a midpoint can come out below it. Through f32 rounded to
 // odd there is one rounding only.
 impl sealed::Sealed for f16 {
+    const NARROW: bool = cfg!(target_arch = "x86_64");
+
     type Sum<S: Simd> = Plain<S::V>;
 
     #[inline(always)]
@@ -238,16 +241,8 @@ impl sealed::Sealed for f16 {
         simd.store_f16(v, to);
     }
     #[inline(always)]
-    fn stream<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]) {
-        simd.stream_f16(v, to);
-    }
-    #[inline(always)]
     fn store_twice<S: Simd>(simd: S, v: [S::V; 2], to: [&mut [Self; LANES]; 2]) {
         simd.store_f16_twice(v, to);
-    }
-    #[inline(always)]
-    fn stream_twice<S: Simd>(simd: S, v: [S::V; 2], to: [&mut [Self; LANES]; 2]) {
-        simd.stream_f16_twice(v, to);
     }
     #[inline(always)]
     fn load_part<S: Simd>(simd: S, from: &[Self]) -> S::V {
@@ -271,6 +266,8 @@ impl Element for f16 {
 }
 
 impl sealed::Sealed for bf16 {
+    const NARROW: bool = cfg!(target_arch = "x86_64");
+
     type Sum<S: Simd> = Plain<S::V>;
 
     #[inline(always)]
@@ -282,16 +279,8 @@ impl sealed::Sealed for bf16 {
         simd.store_bf16(v, to);
     }
     #[inline(always)]
-    fn stream<S: Simd>(simd: S, v: S::V, to: &mut [Self; LANES]) {
-        simd.stream_bf16(v, to);
-    }
-    #[inline(always)]
     fn store_twice<S: Simd>(simd: S, v: [S::V; 2], to: [&mut [Self; LANES]; 2]) {
         simd.store_bf16_twice(v, to);
-    }
-    #[inline(always)]
-    fn stream_twice<S: Simd>(simd: S, v: [S::V; 2], to: [&mut [Self; LANES]; 2]) {
-        simd.stream_bf16_twice(v, to);
     }
     #[inline(always)]
     fn load_part<S: Simd>(simd: S, from: &[Self]) -> S::V {

@@ -1,6 +1,6 @@
 //! y = (x − mean)/√(var + eps)·weight + bias, per channel.
 //!
-//! Everything between the loads and the stores is f64, in this order:
+//! The result is that of f64 arithmetic in this order, rounded once at the end:
 //!
 //! ```text
 //! invstd = 1/√(var + eps)
@@ -211,12 +211,12 @@ fn train<T: MixesWith<P>, P: Element>(
     }
     if let Some(job) = Job::of(&input, relu.as_mut(), &mut output) {
         let slots = (&mut *moments, &mut *statistics);
-        job.context.each_group::<T, _>(&job.geometry, slots, &|group, (moments, statistics)| {
+        job.context.each_group::<T, _>(&job.geometry, 1, slots, &|group, (moments, statistics)| {
             measure_group(job.context, &job.geometry, job.x, &group, moments);
             for (statistics, moments) in statistics.iter_mut().zip(moments) {
                 *statistics = Statistics::from_moments(moments, eps);
             }
-            job.normalize(&group, statistics, affine);
+            job.normalize(&group, statistics, affine, true);
         });
         return look_closer(&input, affine, eps, relu, output, moments, statistics);
     }
@@ -275,8 +275,8 @@ fn normalize<T: MixesWith<P>, P: Element>(
     if statistics.iter().all(Statistics::unscaled)
         && let Some(job) = Job::of(&input, relu.as_mut(), &mut output)
     {
-        job.context.each_group::<T, _>(&job.geometry, (), &|group, ()| {
-            job.normalize(&group, &statistics[group.clone()], affine);
+        job.context.each_group::<T, _>(&job.geometry, 1, (), &|group, ()| {
+            job.normalize(&group, &statistics[group.clone()], affine, false);
         });
         return Ok(());
     }
@@ -307,7 +307,7 @@ pub fn normalize_in_place<T: MixesWith<P>, P: Element>(
         return normalize_into(input.view(), statistics, affine, values);
     };
     let (context, values) = (Context::for_elements::<T>(count), Target::new(memory));
-    context.each_group::<T, _>(&geometry, (), &|channels, ()| {
+    context.each_group::<T, _>(&geometry, 1, (), &|channels, ()| {
         let mut constants = Constants::new();
         fill(&mut constants, &channels, &statistics[channels.clone()], affine);
         let (geometry, inputs, channels) = (&geometry, Inputs::of(&[]), &channels);
@@ -347,7 +347,14 @@ impl<'a, T: Element> Job<'a, T> {
         Some(Job { context, geometry, x, residual, mask, output: Target::new(output) })
     }
 
-    fn normalize<P: Element>(&self, group: &Range<usize>, statistics: &[Statistics], affine: Affine<'_, P>) {
+    /// Normalises a group; the next one is `measured` after that, or not.
+    fn normalize<P: Element>(
+        &self,
+        group: &Range<usize>,
+        statistics: &[Statistics],
+        affine: Affine<'_, P>,
+        measured: bool,
+    ) {
         let mut constants = Constants::new();
         fill(&mut constants, group, statistics, affine);
         let (operation, bits) = match (&self.mask, self.residual) {
@@ -357,6 +364,7 @@ impl<'a, T: Element> Job<'a, T> {
         };
         let inputs = self.residual.map_or(Inputs::of(self.x), |residual| Inputs::with(self.x, residual));
         let (context, geometry) = (self.context, &self.geometry);
+        let inputs = inputs.asking_ahead(measured && context.asks_ahead::<T>(geometry, 1));
         let group = Group { context, geometry, inputs, bits, channels: group };
         T::map(group, operation, &constants, &self.output);
     }

@@ -68,14 +68,15 @@
 //! outputs and O(C) of workspace passed in. [`dtype`] lists which numbers mix.
 //!
 //! # How it computes
-//! All arithmetic is in f64, rounded once at the end. The mean is kept as a pair of
+//! All results are those of f64 arithmetic, rounded once at the end. The mean is kept as a pair of
 //! f64, and subtracted before anything is scaled, so errors are relative to the
 //! deviations, however large the mean. Sums run in an order that the shape and the
 //! strides settle: the number of threads and the instruction set never change a bit.
 //!
 //! # How fast
 //! Arrays whose memory is full, contiguous or channels-last, take vector kernels
-//! (AVX-512, AVX2 or what the compiler makes of plain loops, found out at run time);
+//! (AVX-512, AVX2 or what the compiler makes of plain loops, found out at run time;
+//! 16-bit outputs by way of f32 where that is sure to round alike);
 //! large ones use the threads of rayon's current pool, and small ones the calling
 //! thread alone. The functions that end in `_into` allocate nothing, up to rank 4.
 

@@ -180,7 +180,7 @@ pub fn moments_into<T: Element>(input: ArrayViewD<'_, T>, moments: &mut [Moments
     crate::layout::check_shape("moments", &[input.shape()[1]], &[moments.len()])?;
     if let Some((x, geometry)) = plain(&input) {
         let context = Context::for_elements::<T>(x.len());
-        context.each_group::<T, _>(&geometry, &mut *moments, &|group, moments| {
+        context.each_group::<T, _>(&geometry, 1, &mut *moments, &|group, moments| {
             measure_group(context, &geometry, x, &group, moments);
         });
         measure_again(&input, moments);

@@ -11,6 +11,7 @@ use super::geometry::Geometry;
 use super::in_place;
 use super::map;
 use super::maps::{Combine, Constants, Gated, Map, Normalize, NormalizeAdd, Pass, Project, Rectified, Scale};
+use super::narrow::{self, Estimate, Half};
 use super::reduce::{self, Sums};
 use super::target::Target;
 use super::{Context, Inputs, PerChannel};
@@ -80,7 +81,7 @@ pub trait Loops: Sized {
 }
 
 macro_rules! loops {
-    ($($dtype:ty)*) => {$(
+    ($map:ident: $($dtype:ty)*) => {$(
         impl Loops for $dtype {
             fn sums(group: Group<'_, Self>, terms: Terms, shifts: Option<&[f64]>, totals: &mut [Sums]) {
                 match terms {
@@ -97,16 +98,16 @@ macro_rules! loops {
                 out: &Target<'_, Self>,
             ) {
                 match operation {
-                    Operation::Normalize => map(group, Normalize, constants, out),
-                    Operation::Project => map(group, Project, constants, out),
-                    Operation::Combine => map(group, Combine, constants, out),
-                    Operation::Scale => map(group, Scale, constants, out),
-                    Operation::NormalizeRelu => map(group, Rectified(Normalize), constants, out),
-                    Operation::NormalizeAddRelu => map(group, Rectified(NormalizeAdd), constants, out),
-                    Operation::Gate => map(group, Gated(Pass), constants, out),
-                    Operation::GatedProject => map(group, Gated(Project), constants, out),
-                    Operation::GatedCombine => map(group, Gated(Combine), constants, out),
-                    Operation::GatedScale => map(group, Gated(Scale), constants, out),
+                    Operation::Normalize => $map(group, Normalize, constants, out),
+                    Operation::Project => $map(group, Project, constants, out),
+                    Operation::Combine => $map(group, Combine, constants, out),
+                    Operation::Scale => $map(group, Scale, constants, out),
+                    Operation::NormalizeRelu => $map(group, Rectified(Normalize), constants, out),
+                    Operation::NormalizeAddRelu => $map(group, Rectified(NormalizeAdd), constants, out),
+                    Operation::Gate => $map(group, Gated(Pass), constants, out),
+                    Operation::GatedProject => $map(group, Gated(Project), constants, out),
+                    Operation::GatedCombine => $map(group, Gated(Combine), constants, out),
+                    Operation::GatedScale => $map(group, Gated(Scale), constants, out),
                 }
             }
 
@@ -121,7 +122,8 @@ macro_rules! loops {
     )*};
 }
 
-loops!(f16 bf16 f32 f64);
+loops!(map: f32 f64);
+loops!(map_narrow: f16 bf16);
 
 fn sums<T: Element, const G: bool, const MASK: bool>(
     group: Group<'_, T>,
@@ -138,6 +140,13 @@ fn map<T: Element, M: Map>(group: Group<'_, T>, map: M, constants: &Constants, o
     match group.geometry {
         Geometry::Rows(rows) => map::rows(group, map, rows, constants, out),
         Geometry::Columns(columns) => map::columns(group, map, columns, constants, out),
+    }
+}
+
+/// [`map`], by way of f32 where that is quicker.
+fn map_narrow<T: Half, M: Estimate>(group: Group<'_, T>, of: M, constants: &Constants, out: &Target<'_, T>) {
+    if !narrow::map::<T, M>(group, constants, out) {
+        map(group, of, constants, out);
     }
 }
 

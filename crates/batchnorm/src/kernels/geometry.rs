@@ -11,8 +11,8 @@
 
 use std::ops::Range;
 
-use super::STREAM_BYTES;
 use super::simd::LANES;
+use super::{NEAR, STREAM_BYTES};
 
 /// The longest piece of a row.
 const PIECE: usize = 16384;
@@ -69,6 +69,15 @@ impl Rows {
         stretches(self.n() / STRETCH, self.pieces())
     }
 
+    /// Where the k-th channel of the group after `channels` has what is summed when this
+    /// group's k-th gets to be mapped at `piece`: sums begin where maps end.
+    #[inline(always)]
+    pub fn next(&self, channels: &Range<usize>, k: usize, piece: usize) -> Option<usize> {
+        let channel = channels.end + k;
+        let (first, _) = self.piece(self.pieces() - 1 - piece);
+        (channel < self.channels).then_some(first + channel * self.channel_stride)
+    }
+
     /// Where a piece of channel 0 begins, and its length. Those of the other channels
     /// are `channel_stride` apart.
     #[inline(always)]
@@ -81,9 +90,6 @@ impl Rows {
         (sample * self.sample_stride + part * PIECE, PIECE.min(self.inner - part * PIECE))
     }
 }
-
-/// Arrays below this size, in bytes, are found in a core's own caches.
-const NEAR: usize = 1 << 20;
 
 /// How positions in columns are gone through. Several at once is best for the arithmetic:
 /// what is fetched for a channel serves them all. Memory would rather be read in its

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::Inputs;
 use super::entry::Group;
 use super::geometry::{Columns, Geometry, Rows};
 use super::map::{Eights, each_portion, map_across, map_row};
@@ -50,7 +51,8 @@ impl<T: Element> Kernel for NormalizeRows<'_, T> {
                 let constants = self.constants.splat(simd, k);
                 for out in values.chunks_mut(STRETCH) {
                     let x = copied(out, &mut place);
-                    map_row::<S, T, Normalize, false>(simd, constants, x, x, Eights::none(), out);
+                    let soon = Inputs::of(x).soon(0, None);
+                    map_row::<S, T, Normalize, false>(simd, constants, x, x, Eights::none(), out, soon);
                 }
             }
         }
@@ -78,7 +80,7 @@ impl<T: Element> Kernel for NormalizeColumns<'_, T> {
             // the hands of one thread.
             let out = unsafe { self.values.slice(range) };
             let (x, none) = (copied(out, &mut place), [Eights::none()]);
-            map_across::<S, T, Normalize, 1, false>(simd, self.constants, [x], [x], none, [out]);
+            map_across::<S, T, Normalize, 1, false>(simd, self.constants, 0, [x], [x], none, [out]);
         }
     }
 }

@@ -6,14 +6,14 @@ mod rows;
 
 use std::ops::Range;
 
-use super::Context;
 use super::bits::Bits;
 use super::maps::{Map, Use};
 use super::simd::{LANES, Simd};
+use super::{Context, Soon};
 use crate::dtype::Element;
 
-pub use self::columns::{columns, map_across};
-pub use self::rows::rows;
+pub use self::columns::{columns, map_across, streams_columns};
+pub use self::rows::{STREAMED_ROW, rows};
 
 /// Elements that one call into the kernels takes on, about.
 const PORTION: usize = 1 << 16;
@@ -25,7 +25,7 @@ pub fn each_portion(context: Context, count: usize, values: usize, work: &(impl 
 }
 
 /// What streamed vectors must be aligned to, in bytes.
-const STREAM_ALIGNMENT: usize = 16;
+pub const STREAM_ALIGNMENT: usize = 16;
 
 /// The bytes of a mask that belong to neighbours, one for every eight begun: none where
 /// the map has nothing to do with them.
@@ -39,6 +39,48 @@ impl Eights<'_> {
     #[inline(always)]
     pub fn none() -> Self {
         Eights { read: &[], write: &mut [] }
+    }
+
+    /// `count` of them, from the `first` on.
+    #[inline(always)]
+    pub fn part<M: Map>(&mut self, first: usize, count: usize) -> Eights<'_> {
+        match M::MASK {
+            Use::None => Eights::none(),
+            Use::Read => Eights { read: &self.read[first..][..count], write: &mut [] },
+            Use::Written => Eights { read: &[], write: &mut self.write[first..][..count] },
+        }
+    }
+
+    /// The bits of the k-th four of eights, for a map that reads them.
+    #[inline(always)]
+    pub fn line<M: Map>(&self, k: usize) -> u32 {
+        if matches!(M::MASK, Use::Read) { u32::from_le_bytes(self.read.as_chunks().0[k]) } else { 0 }
+    }
+
+    /// Keeps the bits of the k-th four of eights, of a map that writes them.
+    #[inline(always)]
+    pub fn set_line<M: Map>(&mut self, k: usize, bits: u32) {
+        if matches!(M::MASK, Use::Written) {
+            self.write.as_chunks_mut().0[k] = bits.to_le_bytes();
+        }
+    }
+
+    /// The bits of all, four at most, for a map that reads them.
+    #[inline(always)]
+    pub fn first_line<M: Map>(&self) -> u32 {
+        let mut bytes = [0; 4];
+        if matches!(M::MASK, Use::Read) {
+            bytes[..self.read.len()].copy_from_slice(self.read);
+        }
+        u32::from_le_bytes(bytes)
+    }
+
+    /// Keeps the bits of all, four at most, of a map that writes them.
+    #[inline(always)]
+    pub fn set_first_line<M: Map>(&mut self, bits: u32) {
+        if matches!(M::MASK, Use::Written) {
+            self.write.copy_from_slice(&bits.to_le_bytes()[..self.write.len()]);
+        }
     }
 
     /// The bits of the k-th eight, for a map that reads them.
@@ -115,11 +157,12 @@ fn map_sixteen<S: Simd, T: Element, M: Map, const STREAM: bool>(
 ) -> [u8; 2] {
     let (low, bits_low) = mapped::<S, T, M>(simd, constants, x[0], g[0], bits[0]);
     let (high, bits_high) = mapped::<S, T, M>(simd, constants, x[1], g[1], bits[1]);
-    let v = [low, high];
     if STREAM {
-        T::stream_twice(simd, v, out)
+        let [to_low, to_high] = out;
+        T::stream(simd, low, to_low);
+        T::stream(simd, high, to_high);
     } else {
-        T::store_twice(simd, v, out)
+        T::store_twice(simd, [low, high], out);
     }
     [bits_low, bits_high]
 }
@@ -142,7 +185,7 @@ fn map_part<S: Simd, T: Element, M: Map>(
     bits & ((1 << out.len()) - 1)
 }
 
-/// Those of neighbours of one channel.
+/// Those of neighbours of one channel, asking for as many others meanwhile.
 #[inline(always)]
 pub fn map_row<S: Simd, T: Element, M: Map, const STREAM: bool>(
     simd: S,
@@ -151,6 +194,7 @@ pub fn map_row<S: Simd, T: Element, M: Map, const STREAM: bool>(
     g: &[T],
     mut bits: Eights<'_>,
     out: &mut [T],
+    soon: Soon<T>,
 ) {
     let (x_eights, x_rest) = x.as_chunks::<LANES>();
     let (g_eights, g_rest) = g.as_chunks::<LANES>();
@@ -160,6 +204,7 @@ pub fn map_row<S: Simd, T: Element, M: Map, const STREAM: bool>(
     let (g_twos, g_last) = g_eights.as_chunks();
     let (out_twos, out_last) = out_eights.as_chunks_mut();
     for (k, (([x0, x1], [g0, g1]), [out0, out1])) in x_twos.iter().zip(g_twos).zip(out_twos).enumerate() {
+        soon.ask::<S, M>(simd, 2 * LANES * k, 2 * LANES);
         let given = [bits.get::<M>(2 * k), bits.get::<M>(2 * k + 1)];
         let (x, g, out) = ([x0, x1], [g0, g1], [out0, out1]);
         let [low, high] = map_sixteen::<S, T, M, STREAM>(simd, constants, x, g, given, out);
@@ -183,7 +228,7 @@ pub fn map_row<S: Simd, T: Element, M: Map, const STREAM: bool>(
 /// # Safety
 /// Where the map writes them: while the result lives, nobody else takes any of them.
 #[inline(always)]
-unsafe fn eights<M: Map>(bits: Bits<'_>, place: impl FnOnce() -> Range<usize>) -> Eights<'_> {
+pub unsafe fn eights<M: Map>(bits: Bits<'_>, place: impl FnOnce() -> Range<usize>) -> Eights<'_> {
     match M::MASK {
         Use::None => Eights::none(),
         Use::Read => Eights { read: bits.read(place()), write: &mut [] },

@@ -32,6 +32,11 @@ impl Constants {
         }
     }
 
+    /// Those of one channel.
+    pub fn channel(&self, channel: usize) -> [f64; 4] {
+        self.0.each_ref().map(|numbers| numbers[channel])
+    }
+
     /// Those of one channel, in all lanes.
     #[inline(always)]
     pub fn splat<S: Simd>(&self, simd: S, channel: usize) -> [S::V; 4] {

@@ -81,7 +81,7 @@ pub trait Simd: Copy + Send + Sync {
     }
 
     /// As [`Self::store_f64`], past the caches where there is a way. `to` is aligned to
-    /// 16 bytes; so in the next five.
+    /// 16 bytes; so in the next. (16 bits go past them in lines, [`super::narrow`].)
     #[inline(always)]
     fn stream_f64(self, v: Self::V, to: &mut [f64; LANES]) {
         self.store_f64(v, to);
@@ -91,30 +91,14 @@ pub trait Simd: Copy + Send + Sync {
     fn stream_f32(self, v: Self::V, to: &mut [f32; LANES]) {
         self.store_f32(v, to);
     }
-    /// As [`Self::store_f16`], past the caches.
-    #[inline(always)]
-    fn stream_f16(self, v: Self::V, to: &mut [f16; LANES]) {
-        self.store_f16(v, to);
-    }
-    /// As [`Self::store_bf16`], past the caches.
-    #[inline(always)]
-    fn stream_bf16(self, v: Self::V, to: &mut [bf16; LANES]) {
-        self.store_bf16(v, to);
-    }
-    /// As [`Self::store_f16_twice`], past the caches.
-    #[inline(always)]
-    fn stream_f16_twice(self, v: [Self::V; 2], to: [&mut [f16; LANES]; 2]) {
-        self.store_f16_twice(v, to);
-    }
-    /// As [`Self::store_bf16_twice`], past the caches.
-    #[inline(always)]
-    fn stream_bf16_twice(self, v: [Self::V; 2], to: [&mut [bf16; LANES]; 2]) {
-        self.store_bf16_twice(v, to);
-    }
-
     /// Asks for memory that will be read soon, where there is a way.
     #[inline(always)]
     fn prefetch<T: Element>(self, _soon: &[T]) {}
+
+    /// Asks for the line of memory of a value that will be read later, beyond the innermost
+    /// cache, where there is a way.
+    #[inline(always)]
+    fn prefetch_line<T>(self, _later: *const T) {}
 
     /// Makes what was streamed visible to other threads like any other store.
     #[inline(always)]

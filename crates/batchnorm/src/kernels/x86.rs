@@ -9,11 +9,14 @@
 //!   promise 16 bytes.
 
 mod avx2;
+mod avx2_lines;
 mod avx512;
+mod avx512_lines;
 
 use std::arch::x86_64::*;
 
 use super::LINE;
+use super::narrow::SIXTEEN;
 use super::simd::LANES;
 
 /// Proof of AVX-512 F, VL, DQ and BW, and of what [`Avx2`] proves.
@@ -77,18 +80,8 @@ fn to_f16(bits: __m256i) -> __m128i {
     unsafe { _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_castsi256_ps(bits)) }
 }
 
-/// Stores past the caches, sixteen bytes at a time: more at once asks for an alignment that
-/// columns rarely have.
-#[inline(always)]
-fn stream_halves<H>(v: __m128i, to: &mut [H; LANES]) {
-    const { assert!(size_of::<[H; LANES]>() == 16) };
-    let to: *mut __m128i = to.as_mut_ptr().cast();
-    debug_assert!(to.is_aligned());
-    // SAFETY: sixteen bytes, aligned as the callers of the methods promise.
-    unsafe { _mm_stream_si128(to, v) }
-}
-
-/// As [`stream_halves`], and at once where the alignment is there, as it is in rows.
+/// Stores past the caches: at once where the alignment is there, as it is in rows; columns
+/// rarely have more than that of sixteen bytes.
 #[inline(always)]
 fn stream_f32(v: __m256, to: &mut [f32; LANES]) {
     let to = to.as_mut_ptr();
@@ -104,7 +97,7 @@ fn stream_f32(v: __m256, to: &mut [f32; LANES]) {
     }
 }
 
-/// As [`stream_halves`].
+/// As [`stream_f32`], sixteen bytes at a time.
 #[inline(always)]
 fn stream_f64(v: [__m256d; 2], to: &mut [f64; LANES]) {
     let to = to.as_mut_ptr();
@@ -115,6 +108,25 @@ fn stream_f64(v: [__m256d; 2], to: &mut [f64; LANES]) {
         _mm_stream_pd(to.add(2), _mm256_extractf128_pd::<1>(v[0]));
         _mm_stream_pd(to.add(4), _mm256_castpd256_pd128(v[1]));
         _mm_stream_pd(to.add(6), _mm256_extractf128_pd::<1>(v[1]));
+    }
+}
+
+/// Stores twice sixteen halves past the caches: 32 bytes at a time where the alignment is there.
+#[inline(always)]
+fn stream_sixteens(line: [__m256i; 2], to: &mut [u16; 2 * SIXTEEN]) {
+    let to: *mut __m256i = to.as_mut_ptr().cast();
+    debug_assert!(to.cast::<__m128i>().is_aligned());
+    // SAFETY: twice 32 bytes, aligned to 16 as the callers promise; both tokens prove AVX2.
+    unsafe {
+        for (k, v) in line.into_iter().enumerate() {
+            let at = to.add(k);
+            if at.is_aligned() {
+                _mm256_stream_si256(at, v);
+            } else {
+                _mm_stream_si128(at.cast(), _mm256_castsi256_si128(v));
+                _mm_stream_si128(at.cast::<__m128i>().add(1), _mm256_extracti128_si256::<1>(v));
+            }
+        }
     }
 }
 

@@ -37,8 +37,8 @@ impl<T: Element, M: Map> Kernel for MapColumns<'_, T, M> {
         let _ = self.map;
         let rest = match self.pace.abreast {
             4 => self.map::<S, 4>(simd, self.positions.clone()),
-            // Seldom worth its code: not with a mask.
-            2 if matches!(M::MASK, Use::None) => self.map::<S, 2>(simd, self.positions.clone()),
+            // Seldom worth its code: not with a mask, nor for what lines leave.
+            2 if !T::NARROW && matches!(M::MASK, Use::None) => self.map::<S, 2>(simd, self.positions.clone()),
             _ => self.positions.clone(),
         };
         self.map::<S, 1>(simd, rest);
@@ -67,10 +67,10 @@ impl<T: Element, M: Map> MapColumns<'_, T, M> {
             let out: [&mut [T]; P] = std::array::from_fn(|k| unsafe { self.out.slice(place(k)) });
             // SAFETY: likewise, and the bits of a group of channels begin and end with a byte.
             let bits: [_; P] = std::array::from_fn(|k| unsafe { eights::<M>(self.bits, || bits(k)) });
-            if S::STREAMS && self.stream {
-                map_across::<S, T, M, P, true>(simd, self.constants, x, g, bits, out);
+            if S::STREAMS && !T::NARROW && self.stream {
+                map_across::<S, T, M, P, true>(simd, self.constants, 0, x, g, bits, out);
             } else {
-                map_across::<S, T, M, P, false>(simd, self.constants, x, g, bits, out);
+                map_across::<S, T, M, P, false>(simd, self.constants, 0, x, g, bits, out);
             }
             position += P;
         }
@@ -78,11 +78,13 @@ impl<T: Element, M: Map> MapColumns<'_, T, M> {
     }
 }
 
-/// The channels of P positions, the constants of eight being fetched once for all.
+/// The channels of P positions, from the `first` eight of those that have constants, which are
+/// fetched once for all.
 #[inline(always)]
 pub fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: bool>(
     simd: S,
     constants: &Constants,
+    first: usize,
     x: [&[T]; P],
     g: [&[T]; P],
     mut bits: [Eights<'_>; P],
@@ -92,7 +94,7 @@ pub fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: boo
     let x_eights: [&[[T; LANES]]; P] = x.map(|x| &x.as_chunks().0[..whole]);
     let g_eights: [&[[T; LANES]]; P] = g.map(|g| &g.as_chunks().0[..whole]);
     for k in 0..whole {
-        let constants = constants.eight(simd, k);
+        let constants = constants.eight(simd, first + k);
         let (bits_twos, bits_last) = bits.as_chunks_mut::<2>();
         let (out_twos, out_last) = out.as_chunks_mut::<2>();
         for (pair, ([bits0, bits1], [out0, out1])) in bits_twos.iter_mut().zip(out_twos).enumerate() {
@@ -114,7 +116,7 @@ pub fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: boo
         }
     }
     if x[0].len() > whole * LANES {
-        let constants = constants.eight(simd, whole);
+        let constants = constants.eight(simd, first + whole);
         for p in 0..P {
             let from = whole * LANES;
             let (x, g, of_part) = (&x[p][from..], &g[p][from..], bits[p].get::<M>(whole));
@@ -122,6 +124,15 @@ pub fn map_across<S: Simd, T: Element, M: Map, const P: usize, const STREAM: boo
             bits[p].set::<M>(whole, of_part);
         }
     }
+}
+
+/// Whether the outputs of some channels in columns go past the caches.
+pub fn streams_columns<T: Element>(group: Group<'_, T>, columns: &Columns, out: &Target<'_, T>) -> bool {
+    let aligned = |elements: usize| (elements * size_of::<T>()).is_multiple_of(STREAM_ALIGNMENT);
+    group.context.stream
+        && out.is_aligned_to(STREAM_ALIGNMENT)
+        && aligned(columns.stride)
+        && aligned(group.channels.start)
 }
 
 /// Maps some channels in columns, at most [`MOST_COLUMNS`].
@@ -133,12 +144,8 @@ pub fn columns<T: Element, M: Map>(
     out: &Target<'_, T>,
 ) {
     let Group { context, inputs, bits, channels, .. } = group;
-    let aligned = |elements: usize| (elements * size_of::<T>()).is_multiple_of(STREAM_ALIGNMENT);
     let pace = columns.pace::<T>(context.bytes);
-    let stream = context.stream
-        && out.is_aligned_to(STREAM_ALIGNMENT)
-        && aligned(columns.stride)
-        && aligned(channels.start);
+    let stream = streams_columns(group, columns, out);
     each_portion(context, columns.positions, channels.len(), &|positions| {
         let channels = channels.clone();
         context.run(MapColumns {

@@ -8,7 +8,7 @@ use crate::kernels::bits::Bits;
 use crate::kernels::entry::Group;
 use crate::kernels::geometry::Rows;
 use crate::kernels::maps::{Constants, Map, Use};
-use crate::kernels::simd::{Kernel, Simd};
+use crate::kernels::simd::{Kernel, Portable, Simd};
 use crate::kernels::target::Target;
 use crate::kernels::{Inputs, LINE};
 
@@ -50,6 +50,7 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
                 let out = unsafe { self.out.slice(place.clone()) };
                 // SAFETY: likewise, and the bits of a piece begin and end with a byte.
                 let bits = unsafe { eights::<M>(self.bits, || bit..bit + len) };
+                let soon = self.inputs.soon(start, self.rows.next(&self.channels, channel, piece));
                 // What a map does not read is given all the same: it is there.
                 let (x, g) = (self.inputs.x(place.clone()), self.inputs.g(place));
                 let aligned = out.as_ptr().addr().is_multiple_of(STREAM_ALIGNMENT);
@@ -60,13 +61,13 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
                     let (g_head, g) = g.split_at(head);
                     let (out_head, out) = out.split_at_mut(head);
                     let none = Eights::none();
-                    map_row::<S, T, M, false>(simd, constants, x_head, g_head, none, out_head);
-                    map_row::<S, T, M, true>(simd, constants, x, g, bits, out);
+                    map_row::<S, T, M, false>(simd, constants, x_head, g_head, none, out_head, soon);
+                    map_row::<S, T, M, true>(simd, constants, x, g, bits, out, soon);
                 } else if stream && aligned {
                     // A head would move the eights against the bytes of the mask.
-                    map_row::<S, T, M, true>(simd, constants, x, g, bits, out);
+                    map_row::<S, T, M, true>(simd, constants, x, g, bits, out, soon);
                 } else {
-                    map_row::<S, T, M, false>(simd, constants, x, g, bits, out);
+                    map_row::<S, T, M, false>(simd, constants, x, g, bits, out, soon);
                 }
                 start += channel_stride;
                 if masked {
@@ -82,7 +83,7 @@ impl<T: Element, M: Map> Kernel for MapRows<'_, T, M> {
 
 /// Rows shorter than this are not streamed: too many lines of memory would be shared
 /// by two of them, and be written in two halves.
-const STREAMED_ROW: usize = 512;
+pub const STREAMED_ROW: usize = 512;
 
 /// Maps some channels in rows.
 pub fn rows<T: Element, M: Map>(
@@ -96,6 +97,12 @@ pub fn rows<T: Element, M: Map>(
     let stream = context.stream && rows.inner >= STREAMED_ROW;
     each_portion(context, rows.pieces(), channels.len() * rows.inner, &|pieces| {
         let channels = channels.clone();
-        context.run(MapRows { rows, inputs, channels, pieces, constants, bits, out, stream, map });
+        let kernel = MapRows { rows, inputs, channels, pieces, constants, bits, out, stream, map };
+        if T::NARROW {
+            // The other sets have lines.
+            Portable.vectorize(kernel);
+        } else {
+            context.run(kernel);
+        }
     });
 }

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
-use super::{Avx2, from_bf16, prefetch, stream_f32, stream_f64, stream_halves, to_bf16, to_f16};
+use super::{Avx2, from_bf16, prefetch, stream_f32, stream_f64, to_bf16, to_f16};
 use crate::dtype::Element;
 use crate::kernels::simd::{Kernel, LANES, Simd};
 
@@ -128,16 +128,13 @@ impl Simd for Avx2 {
         stream_f32(narrowed(v), to);
     }
     #[inline(always)]
-    fn stream_f16(self, v: Self::V, to: &mut [f16; LANES]) {
-        stream_halves(to_f16(self.to_odd(v)), to);
-    }
-    #[inline(always)]
-    fn stream_bf16(self, v: Self::V, to: &mut [bf16; LANES]) {
-        stream_halves(to_bf16(self.to_odd(v)), to);
-    }
-    #[inline(always)]
     fn prefetch<T: Element>(self, soon: &[T]) {
         prefetch(soon);
+    }
+    #[inline(always)]
+    fn prefetch_line<T>(self, later: *const T) {
+        // SAFETY: a hint, about any address, and every x86-64 takes it.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(later.cast()) }
     }
     #[inline(always)]
     fn fence(self) {

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
-use super::{Avx512, from_bf16, prefetch, stream_f32, stream_f64, stream_halves, to_bf16, to_f16};
+use super::{Avx512, from_bf16, prefetch, stream_f32, stream_f64, to_bf16, to_f16};
 use crate::dtype::Element;
 use crate::kernels::simd::{Kernel, LANES, Simd};
 
@@ -108,14 +108,6 @@ impl Simd for Avx512 {
         stream_f32(unsafe { _mm512_cvtpd_ps(v) }, to);
     }
     #[inline(always)]
-    fn stream_f16(self, v: __m512d, to: &mut [f16; LANES]) {
-        stream_halves(to_f16(self.to_odd(v)), to);
-    }
-    #[inline(always)]
-    fn stream_bf16(self, v: __m512d, to: &mut [bf16; LANES]) {
-        stream_halves(to_bf16(self.to_odd(v)), to);
-    }
-    #[inline(always)]
     fn store_f16_twice(self, v: [__m512d; 2], [low, high]: [&mut [f16; LANES]; 2]) {
         let [v, w] = self.to_f16_twice(v);
         // SAFETY: two references to eight f16, which are u16.
@@ -134,20 +126,13 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    fn stream_f16_twice(self, v: [__m512d; 2], [low, high]: [&mut [f16; LANES]; 2]) {
-        let [v, w] = self.to_f16_twice(v);
-        stream_halves(v, low);
-        stream_halves(w, high);
-    }
-    #[inline(always)]
-    fn stream_bf16_twice(self, v: [__m512d; 2], [low, high]: [&mut [bf16; LANES]; 2]) {
-        let [v, w] = self.to_bf16_twice(v);
-        stream_halves(v, low);
-        stream_halves(w, high);
-    }
-    #[inline(always)]
     fn prefetch<T: Element>(self, soon: &[T]) {
         prefetch(soon);
+    }
+    #[inline(always)]
+    fn prefetch_line<T>(self, later: *const T) {
+        // SAFETY: a hint, about any address, and every x86-64 takes it.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(later.cast()) }
     }
     #[inline(always)]
     fn fence(self) {
