@@ -1,7 +1,7 @@
 //! `cargo bench -p bn-bench`: criterion's view of the contestants, f32, contiguous.
 //!
 //! A row is `<network>/<op>/<shape> ×<layers>`, its lines are a contestant with so many
-//! threads, warm or cold. A filter such as `-- resnet50/forward-train` picks some, and
+//! threads, or on the first CUDA device by its own clock, warm or cold. A filter such as `-- resnet50/forward-train` picks some, and
 //! only what is picked is set up; without one it is ResNet-50 and the small networks, the
 //! others have to be named. A result of ours that is wrong ends the run before its line
 //! is timed, one of libtorch's is named. For ratios use `bn-perf`: here everyone has a
@@ -11,16 +11,16 @@ use std::cell::LazyCell;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bn_bench::Workload;
 use bn_bench::axes::{Cache, Layout, Op};
-use bn_bench::contestants::{Contestant, Libtorch, Who};
+use bn_bench::contestants::Who;
+use bn_bench::cuda::{Cuda, NotRun};
 use bn_bench::machine::{self, Machine};
 use bn_bench::networks::{Layer, Network, shape_name};
-use bn_bench::paired::{Call, Evictor};
-use bn_bench::row::{Contest, Threads};
-use bn_bench::{Expected, Workload};
+use bn_bench::paired::{Call, Clock, Evictor, repeat};
+use bn_bench::row::{Contest, Threads, Venue};
 use criterion::measurement::WallTime;
 use criterion::{Bencher, BenchmarkGroup, Criterion, SamplingMode, Throughput};
-use tch::Device;
 
 const BATCH: usize = 32;
 const OPS: [Op; 3] = [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain];
@@ -34,9 +34,13 @@ fn main() -> Result<()> {
         println!("WARNING: {warning}");
     }
     println!("We wrote one of these engines: batchnorm. Every result is checked before it is timed.");
-    let cuda = bn_oracle::cuda::devices();
-    if let Err(reason) = &cuda {
-        println!("CUDA: not run ({reason})");
+    let cuda = match Cuda::find(Cache::Warm) {
+        Err(error) if !error.is::<NotRun>() => return Err(error),
+        found => found,
+    };
+    match &cuda {
+        Ok(cuda) => println!("CUDA: {:?}", cuda.about()),
+        Err(reason) => println!("CUDA: not run ({reason})"),
     }
     let mut criterion = Criterion::default()
         .sample_size(10)
@@ -54,9 +58,10 @@ fn main() -> Result<()> {
             continue;
         }
         for layer in &network.layers {
-            let bench = Bench { network: network.name, layer, threads: &threads, evictor: &evictor };
+            let cuda = cuda.as_ref().ok();
+            let bench = Bench { network: network.name, layer, threads: &threads, evictor: &evictor, cuda };
             bench
-                .run(&mut criterion, cuda.is_ok())
+                .run(&mut criterion)
                 .with_context(|| format!("{} {}", network.name, shape_name(&layer.shape(BATCH))))?;
         }
     }
@@ -73,13 +78,14 @@ struct Bench<'a> {
     layer: &'a Layer,
     threads: &'a [Threads],
     evictor: &'a Evictor,
+    cuda: Option<&'a Cuda>,
 }
 
 /// A workload that is made when a line first needs it.
 type Lazy<F> = LazyCell<Workload<f32>, F>;
 
 impl Bench<'_> {
-    fn run(&self, criterion: &mut Criterion, cuda: bool) -> Result<()> {
+    fn run(&self, criterion: &mut Criterion) -> Result<()> {
         let shape = self.layer.shape(BATCH);
         let work = LazyCell::new(|| Workload::new(&shape, Layout::Contiguous).expect("a network's layer"));
         for op in OPS {
@@ -87,19 +93,23 @@ impl Bench<'_> {
             let mut group = criterion.benchmark_group(name);
             group.sampling_mode(SamplingMode::Flat);
             let array = (shape.iter().product::<usize>() * size_of::<f32>()) as u64;
+            let moved =
+                |who: Who| Throughput::Bytes(array * if who.copies() { 2 } else { op.streams() as u64 });
             for threads in self.threads {
                 for who in Who::here() {
-                    let copies = matches!(who, Who::Copy | Who::StreamCopy);
-                    let arrays = if copies { 2 } else { op.streams() as u64 };
-                    group.throughput(Throughput::Bytes(arrays * array));
+                    group.throughput(moved(who));
                     for cache in [Cache::Warm, Cache::Cold] {
                         self.line(&mut group, &work, op, who, threads, cache)?;
                     }
                 }
             }
-            if cuda {
-                group.throughput(Throughput::Bytes(op.streams() as u64 * array));
-                cuda_line(&mut group, &work, op)?;
+            for who in Who::on_cuda() {
+                group.throughput(moved(who));
+                for cache in [Cache::Warm, Cache::Cold] {
+                    if let Some(cuda) = self.cuda {
+                        cuda_line(&mut group, &work, op, who, &cuda.with_cache(cache))?;
+                    }
+                }
             }
         }
         Ok(())
@@ -118,9 +128,7 @@ impl Bench<'_> {
         let name = format!("{who:?}, {} threads, {cache:?}", threads.count());
         let make = || {
             let contest = Contest::new(work, op, &[who], threads)?;
-            if let Some(problem) = &contest.libtorch_outside {
-                println!("{name}: outside the allowance: {problem}");
-            }
+            remark(&name, &contest);
             Ok(contest)
         };
         time(group, &name, make, |contest, bencher| {
@@ -134,19 +142,38 @@ impl Bench<'_> {
     }
 }
 
-/// libtorch on the first GPU.
+/// One contestant on a GPU.
 fn cuda_line<F: FnOnce() -> Workload<f32>>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     work: &Lazy<F>,
     op: Op,
+    who: Who,
+    cuda: &Cuda,
 ) -> Result<()> {
+    let name = format!("{who:?}, CUDA, {:?}", cuda.cache());
     let make = || {
-        let mut libtorch = Libtorch::new(work, op, Device::Cuda(0))?;
-        libtorch.call()?;
-        libtorch.check(&Expected::new(work, op))?;
-        Ok(libtorch)
+        let contest = Contest::new(work, op, &[who], cuda)?;
+        remark(&name, &contest);
+        Ok(contest)
     };
-    time(group, "Libtorch, CUDA", make, |libtorch, bencher| warm(bencher, libtorch))
+    let timed = time(group, &name, make, |contest, bencher| {
+        contest.callers().try_for_each(|(_, call)| cuda.run(|| between_events(bencher, call, cuda)))
+    });
+    match timed {
+        Err(error) if error.is::<NotRun>() => println!("not run: {error:#}"),
+        other => return other,
+    }
+    Ok(())
+}
+
+/// What was found out before a line is timed.
+fn remark(name: &str, contest: &Contest<'_, f32>) {
+    for problem in contest.outside.values() {
+        println!("{name}: outside the allowance: {problem}");
+    }
+    for reason in contest.refused.values() {
+        println!("{name}: not run: {reason}");
+    }
 }
 
 /// One line, if criterion wants it: then what it is about is made. An error is reported
@@ -197,6 +224,24 @@ fn cold(bencher: &mut Bencher<'_, WallTime>, call: &mut dyn Call, evictor: &Evic
                 begin.elapsed()
             })
             .sum()
+    });
+    outcome
+}
+
+/// Calls in a row, timed by the device, after a lead-in that keeps it from waiting for them.
+fn between_events(bencher: &mut Bencher<'_, WallTime>, call: &mut dyn Call, cuda: &Cuda) -> Result<()> {
+    let mut outcome = Ok(());
+    bencher.iter_custom(|iterations| {
+        let mut sample = || {
+            repeat(call, iterations.div_ceil(4) as usize)?;
+            let begin = cuda.mark()?;
+            repeat(call, iterations as usize)?;
+            cuda.seconds(&begin, &cuda.mark()?)
+        };
+        sample().map(Duration::from_secs_f64).unwrap_or_else(|error| {
+            outcome = Err(error);
+            Duration::from_nanos(1)
+        })
     });
     outcome
 }

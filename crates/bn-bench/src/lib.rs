@@ -5,7 +5,8 @@
 //! result is compared with plain f64 loops ([`Expected`]). Then they take turns
 //! ([`paired`]), so that a machine whose speed drifts slows all of them alike; the ratios
 //! of the rounds give a median and its confidence interval ([`statistics`]). A [`run()`]
-//! over the layers of [`networks`] makes a [`Record`], which `bn-perf` prints. The [`gate`]
+//! over the layers of [`networks`] makes a [`Record`], which `bn-perf` prints; [`cuda`] is the
+//! same on a GPU. The [`gate`]
 //! compares two revisions of our engine alone.
 //!
 //! Our bias: we wrote one of the two engines. So the other gets what it is best
@@ -14,6 +15,7 @@
 
 pub mod binomial;
 pub mod contestants;
+pub mod cuda;
 mod expected;
 pub mod gate;
 pub mod history;
@@ -32,4 +34,4 @@ pub use bn_driver::{EPS, MOMENTUM, ShapeError, Value, Workload, axes};
 use bn_driver::{buffer, value, workload};
 pub use expected::{Expected, Outside};
 pub use record::Record;
-pub use run::{Settings, run};
+pub use run::{Settings, run, run_on_cuda};

@@ -2,10 +2,12 @@
 
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{fs, thread};
+use std::{env, fs, thread};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::cuda::CudaDevice;
 
 /// A last cache where the machine does not say: as large as they commonly are.
 const LAST_CACHE: usize = 32 << 20;
@@ -36,6 +38,9 @@ pub struct Machine {
     pub load_average: Option<[f64; 3]>,
     /// How many processors others kept busy just before the run.
     pub busy: Option<f64>,
+    /// The GPU, where the run was made on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cuda: Option<CudaDevice>,
 }
 
 /// A cache that data passes through.
@@ -52,7 +57,7 @@ impl Machine {
     pub fn look() -> Machine {
         Machine {
             processor: processor(),
-            architecture: std::env::consts::ARCH.into(),
+            architecture: env::consts::ARCH.into(),
             instruction_sets: instruction_sets(),
             threads: threads(),
             caches: caches(),
@@ -61,6 +66,7 @@ impl Machine {
             huge_pages: huge_pages(),
             load_average: load_average(),
             busy: busy(),
+            cuda: None,
         }
     }
 
@@ -101,8 +107,14 @@ pub fn last_cache() -> usize {
     caches().last().map_or(LAST_CACHE, |cache| cache.bytes)
 }
 
-/// The commit, and a mark where the checkout differs from it.
+/// The variable that names the revision of a program that runs far from its checkout.
+pub const REVISION: &str = "BN_REVISION";
+
+/// The commit, and a mark where the checkout differs from it: as [`REVISION`] says, or git.
 pub fn revision() -> String {
+    if let Ok(revision) = env::var(REVISION) {
+        return revision;
+    }
     let git = Command::new("git").args(["describe", "--always", "--dirty", "--exclude=*"]).output();
     match git {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().into(),
@@ -122,7 +134,7 @@ fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 
 fn processor() -> String {
     let text = read("/proc/cpuinfo").unwrap_or_default();
-    value_of(&text, "model name").unwrap_or(std::env::consts::ARCH).into()
+    value_of(&text, "model name").unwrap_or(env::consts::ARCH).into()
 }
 
 fn instruction_sets() -> Vec<String> {
@@ -161,9 +173,9 @@ fn memory() -> Option<u64> {
 
 fn os() -> String {
     let text = read("/etc/os-release").unwrap_or_default();
-    let name = value_of(&text, "PRETTY_NAME").unwrap_or(std::env::consts::OS);
+    let name = value_of(&text, "PRETTY_NAME").unwrap_or(env::consts::OS);
     match read("/proc/sys/kernel/osrelease") {
-        Some(kernel) => format!("{name}, {} {kernel}", std::env::consts::OS),
+        Some(kernel) => format!("{name}, {} {kernel}", env::consts::OS),
         None => name.into(),
     }
 }

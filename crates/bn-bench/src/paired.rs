@@ -14,8 +14,11 @@
 //!
 //! Before a sample, the contestant makes some calls untimed, its *lead-in*, so that it
 //! starts from what it leaves behind itself: the caches, and threads that wait for work.
-//! With a cold cache a buffer larger than the last cache is read instead, and a sample is
-//! one call.
+//! Where the caches are to be cold they are filled with something else instead, and a
+//! sample is one call ([`Start`]).
+//!
+//! Time is what a [`Clock`] says: the system's, or that of a GPU, on which calls are only
+//! put in line and done later.
 
 use anyhow::Result;
 
@@ -50,29 +53,67 @@ pub struct Plan {
 /// Two samples per round, in seconds per call.
 pub type Rounds = Vec<[f64; 2]>;
 
-/// The rounds of each contestant, in their order. A lead-in lasts `lead_in` seconds at
-/// least; `now` is the time in seconds.
+/// Tells how much time lies between two places in a series of calls.
+pub trait Clock {
+    /// A place.
+    type Mark;
+
+    /// This place: after the calls so far, before the next one.
+    ///
+    /// # Errors
+    /// If the clock is broken.
+    fn mark(&self) -> Result<Self::Mark>;
+
+    /// The seconds between two places. If calls are only put in line, it waits for them.
+    ///
+    /// # Errors
+    /// If the clock is broken, or a call that was put in line has failed.
+    fn seconds(&self, from: &Self::Mark, to: &Self::Mark) -> Result<f64>;
+}
+
+/// What gives the time in seconds is a clock for calls that are done when they return.
+impl<Now: Fn() -> f64> Clock for Now {
+    type Mark = f64;
+
+    fn mark(&self) -> Result<f64> {
+        Ok(self())
+    }
+
+    fn seconds(&self, from: &f64, to: &f64) -> Result<f64> {
+        Ok(to - from)
+    }
+}
+
+/// What happens before a sample.
+#[derive(Clone, Copy)]
+pub enum Start<'a> {
+    /// The contestant's own calls, for so many seconds at least.
+    LeadIn(f64),
+    /// This, which fills the caches with something else. A sample is one call.
+    Evict(&'a dyn Fn()),
+}
+
+/// The rounds of each contestant, in their order, until so many seconds have passed.
 ///
 /// # Errors
-/// The first of a contestant's calls that fails.
+/// The first of a contestant's calls that fails; a broken clock.
 pub fn measure(
     contestants: &mut [&mut dyn Call],
-    plan: Plan,
-    lead_in: f64,
-    now: &(dyn Fn() -> f64 + Sync),
+    seconds: f64,
+    start: Start<'_>,
+    clock: &impl Clock,
 ) -> Result<Vec<Rounds>> {
-    let evictor = (plan.cache == Cache::Cold).then(Evictor::default);
     let mut calls = vec![1; contestants.len()];
     for (calls, contestant) in calls.iter_mut().zip(contestants.iter_mut()) {
         contestant.call()?;
-        if plan.cache == Cache::Warm {
-            *calls = calls_per_sample(*contestant, now)?;
+        if let Start::LeadIn(_) = start {
+            *calls = calls_per_sample(*contestant, clock)?;
         }
     }
     let mut rounds = vec![Rounds::new(); contestants.len()];
-    let start = now();
+    let first = clock.mark()?;
     for round in 0..MOST_ROUNDS {
-        if round >= LEAST_ROUNDS && now() - start >= plan.seconds {
+        if round >= LEAST_ROUNDS && clock.seconds(&first, &clock.mark()?)? >= seconds {
             break;
         }
         for rounds in &mut rounds {
@@ -80,20 +121,22 @@ pub fn measure(
         }
         for (turn, who) in order(contestants.len()).enumerate() {
             let contestant = &mut *contestants[who];
-            match &evictor {
-                Some(evictor) => evictor.evict(),
-                None => {
-                    let begin = now();
+            match start {
+                Start::Evict(evict) => evict(),
+                Start::LeadIn(lead_in) => {
+                    let begin = clock.mark()?;
                     // A quarter of a sample at a time, or the one call that it is.
                     repeat(contestant, calls[who].div_ceil(4))?;
-                    while now() - begin < lead_in {
+                    // Without a time to fill, the sample follows while a GPU is still at work.
+                    while lead_in > 0.0 && clock.seconds(&begin, &clock.mark()?)? < lead_in {
                         repeat(contestant, calls[who].div_ceil(4))?;
                     }
                 }
             }
-            let begin = now();
+            let begin = clock.mark()?;
             repeat(contestant, calls[who])?;
-            rounds[who][round][turn / contestants.len()] = (now() - begin) / calls[who] as f64;
+            let end = clock.mark()?;
+            rounds[who][round][turn / contestants.len()] = clock.seconds(&begin, &end)? / calls[who] as f64;
         }
     }
     Ok(rounds)
@@ -104,17 +147,21 @@ fn order(contestants: usize) -> impl Iterator<Item = usize> {
     (0..contestants).chain((0..contestants).rev())
 }
 
-fn repeat(contestant: &mut dyn Call, calls: usize) -> Result<()> {
+/// Makes so many calls in a row.
+///
+/// # Errors
+/// The first that fails.
+pub fn repeat(contestant: &mut dyn Call, calls: usize) -> Result<()> {
     (0..calls).try_for_each(|_| contestant.call())
 }
 
 /// Doubles the calls until they last a sample, and takes as many as fill it.
-fn calls_per_sample(contestant: &mut dyn Call, now: &(dyn Fn() -> f64 + Sync)) -> Result<usize> {
+fn calls_per_sample(contestant: &mut dyn Call, clock: &impl Clock) -> Result<usize> {
     let mut calls = 1;
     loop {
-        let begin = now();
+        let begin = clock.mark()?;
         repeat(contestant, calls)?;
-        let seconds = now() - begin;
+        let seconds = clock.seconds(&begin, &clock.mark()?)?;
         if seconds >= SAMPLE {
             return Ok((calls as f64 * SAMPLE / seconds).ceil() as usize);
         }
@@ -155,6 +202,7 @@ impl Evictor {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::Mutex;
 
     use anyhow::bail;
@@ -196,19 +244,19 @@ mod tests {
         }
     }
 
-    const PLAN: Plan = Plan { seconds: 0.5, cache: Cache::Warm };
+    const WARM: Start<'_> = Start::LeadIn(0.0);
 
     /// The rounds of two that take so long, and how often each was called.
-    fn play(world: &World, seconds: [f64; 2], plan: Plan) -> (Vec<Rounds>, [usize; 2]) {
+    fn play(world: &World, seconds: [f64; 2], start: Start<'_>) -> (Vec<Rounds>, [usize; 2]) {
         let [mut a, mut b] = seconds.map(|seconds| Worker { world, seconds, calls: 0 });
-        let rounds = measure(&mut [&mut a, &mut b], plan, 0.0, &|| world.now()).unwrap();
+        let rounds = measure(&mut [&mut a, &mut b], 0.5, start, &|| world.now()).unwrap();
         (rounds, [a.calls, b.calls])
     }
 
     #[test]
     fn a_steady_machine_gives_the_times_themselves() {
         let world = World { time: Mutex::new(0.0), drift: 0.0 };
-        let (rounds, _) = play(&world, [0.010, 0.025], PLAN);
+        let (rounds, _) = play(&world, [0.010, 0.025], WARM);
         let (a, b) = (median(&means(&rounds[0])), median(&means(&rounds[1])));
         assert!((a - 0.010).abs() < 1e-12 && (b - 0.025).abs() < 1e-12, "{a} {b}");
         // 4 × 10 ms + 4 × 25 ms a round, each sample after an untimed call.
@@ -220,7 +268,7 @@ mod tests {
     #[test]
     fn a_drift_cancels() {
         let world = World { time: Mutex::new(0.0), drift: 2.0 };
-        let (rounds, _) = play(&world, [0.010, 0.020], PLAN);
+        let (rounds, _) = play(&world, [0.010, 0.020], WARM);
         let ratio = median(&ratios(&rounds[1], &rounds[0]));
         assert!((ratio - 2.0).abs() < 0.01, "{ratio}");
         let one_way: Vec<f64> = rounds[1].iter().zip(&rounds[0]).map(|(b, a)| b[0] / a[0]).collect();
@@ -230,7 +278,7 @@ mod tests {
     #[test]
     fn short_calls_are_timed_by_the_thousand() {
         let world = World { time: Mutex::new(0.0), drift: 0.0 };
-        let (rounds, [calls, _]) = play(&world, [1e-6, 0.010], PLAN);
+        let (rounds, [calls, _]) = play(&world, [1e-6, 0.010], WARM);
         assert!(rounds[0].len() > 5 && calls >= 2 * 1000 * rounds[0].len(), "{calls}");
         assert!((median(&means(&rounds[0])) - 1e-6).abs() < 1e-12);
     }
@@ -238,17 +286,48 @@ mod tests {
     #[test]
     fn a_cold_sample_is_one_call_and_nothing_before_it() {
         let world = World { time: Mutex::new(0.0), drift: 0.0 };
-        let (rounds, calls) = play(&world, [1e-6, 1e-6], Plan { cache: Cache::Cold, ..PLAN });
+        let evicted = Cell::new(0);
+        let evict = || evicted.set(evicted.get() + 1);
+        let (rounds, calls) = play(&world, [1e-6, 1e-6], Start::Evict(&evict));
         assert_eq!(rounds[0].len(), MOST_ROUNDS);
         assert_eq!(calls, [1 + 2 * MOST_ROUNDS; 2]);
+        assert_eq!(evicted.get(), 2 * 2 * MOST_ROUNDS);
+    }
+
+    /// A device that does calls when someone waits for them; the host may not wait between a
+    /// lead-in and its sample, or the device would.
+    struct Queue {
+        waits: Cell<usize>,
+    }
+
+    impl Clock for Queue {
+        type Mark = ();
+
+        fn mark(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn seconds(&self, (): &(), (): &()) -> Result<f64> {
+            self.waits.set(self.waits.get() + 1);
+            Ok(1.0)
+        }
+    }
+
+    #[test]
+    fn a_sample_follows_its_lead_in_without_a_wait() {
+        let world = World { time: Mutex::new(0.0), drift: 0.0 };
+        let mut a = Worker { world: &world, seconds: 0.004, calls: 0 };
+        let queue = Queue { waits: Cell::new(0) };
+        measure(&mut [&mut a], 0.0, WARM, &queue).unwrap();
+        // One to see how long a call takes, one to see whether it is enough, and one for each sample.
+        assert_eq!(queue.waits.get(), 1 + 1 + 2 * LEAST_ROUNDS);
     }
 
     #[test]
     fn a_lead_in_lasts_as_long_as_is_asked() {
         let world = World { time: Mutex::new(0.0), drift: 0.0 };
         let mut a = Worker { world: &world, seconds: 0.004, calls: 0 };
-        let plan = Plan { seconds: 0.0, cache: Cache::Warm };
-        measure(&mut [&mut a], plan, 0.010, &|| world.now()).unwrap();
+        measure(&mut [&mut a], 0.0, Start::LeadIn(0.010), &|| world.now()).unwrap();
         // One to begin with, one to see how long a call takes; then 3 before each of two in a round.
         assert_eq!(a.calls, 2 + LEAST_ROUNDS * 2 * (3 + 1));
     }
@@ -263,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_call_that_fails_ends_the_measurement() {
-        let error = measure(&mut [&mut Broken], PLAN, 0.0, &|| 0.0).unwrap_err();
+        let error = measure(&mut [&mut Broken], 0.5, WARM, &|| 0.0).unwrap_err();
         assert_eq!(error.to_string(), "refused");
     }
 }

@@ -58,7 +58,7 @@ pub struct Subject {
     pub layout: Layout,
     /// What was timed.
     pub op: Op,
-    /// How many threads each contestant had.
+    /// How many threads each contestant had; on a GPU 1, which makes the calls.
     pub threads: usize,
 }
 
@@ -74,8 +74,11 @@ pub struct Row {
     pub subject: Subject,
     /// Seconds per call of our engine.
     pub ours_s: f64,
-    /// Seconds per call of libtorch.
+    /// Seconds per call of libtorch; on a GPU of its own kernels.
     pub libtorch_s: f64,
+    /// Seconds per call of cuDNN, where it took part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cudnn_s: Option<f64>,
     /// Seconds that libtorch's `copy_` takes to move as many bytes as the operation
     /// must: one copy of the input for two arrays, as forward; 1.5 for three, as backward.
     pub copy_s: f64,
@@ -88,6 +91,12 @@ pub struct Row {
     pub ratio_low: f64,
     /// The upper end.
     pub ratio_high: f64,
+    /// cudnn_s / ours_s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cudnn_ratio: Option<f64>,
+    /// The 95 % confidence interval of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cudnn_ratio_interval: Option<[f64; 2]>,
     /// What the operation must move: 2 to 4 arrays of the input's size.
     pub bytes: u64,
     /// bytes / ours_s / 10⁹.
@@ -97,12 +106,26 @@ pub struct Row {
     /// stream_copy_s / ours_s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_fraction: Option<f64>,
-    /// Where libtorch's own result is further from the truth than a right engine can be.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub libtorch_outside: Option<String>,
+    /// What there is to say besides.
+    #[serde(flatten)]
+    pub remarks: Remarks,
     /// What was measured; left out of a history.
     #[serde(default, skip_serializing_if = "Samples::is_empty")]
     pub samples: Samples,
+}
+
+/// What was found out about the others before they were timed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Remarks {
+    /// Where libtorch's own result is further from the truth than a right engine can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub libtorch_outside: Option<String>,
+    /// The same of cuDNN's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cudnn_outside: Option<String>,
+    /// Why cuDNN was not timed on a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cudnn_refused: Option<String>,
 }
 
 /// The raw samples of a row: seconds per call, two for each round.
@@ -112,6 +135,9 @@ pub struct Samples {
     pub ours: Rounds,
     /// libtorch.
     pub libtorch: Rounds,
+    /// cuDNN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cudnn: Option<Rounds>,
     /// One copy of the input by libtorch.
     pub copy: Rounds,
     /// One copy of the input with streaming stores.
@@ -168,12 +194,14 @@ impl Row {
     ///
     /// # Panics
     /// If there are no rounds.
-    pub fn new(subject: Subject, samples: Samples, libtorch_outside: Option<String>) -> Row {
+    pub fn new(subject: Subject, samples: Samples, remarks: Remarks) -> Row {
         let ours_s = median(&means(&samples.ours));
         let to_ours = |rounds: &Rounds| ratios(rounds, &samples.ours);
         let libtorch = to_ours(&samples.libtorch);
         let [ratio_low, ratio_high] = median_interval(&libtorch);
         let ratio = median(&libtorch);
+        let cudnn = samples.cudnn.as_ref().map(to_ours);
+        let cudnn_ratio = cudnn.as_deref().map(median);
         // A copy moves two arrays.
         let copies = subject.op.streams() as f64 / 2.0;
         let copy_fraction = copies * median(&to_ours(&samples.copy));
@@ -183,16 +211,19 @@ impl Row {
             subject,
             ours_s,
             libtorch_s: ours_s * ratio,
+            cudnn_s: cudnn_ratio.map(|ratio| ours_s * ratio),
             copy_s: ours_s * copy_fraction,
             stream_copy_s: stream_fraction.map(|fraction| ours_s * fraction),
             ratio,
             ratio_low,
             ratio_high,
+            cudnn_ratio,
+            cudnn_ratio_interval: cudnn.as_deref().map(median_interval),
             bytes,
             gb_per_s: bytes as f64 / ours_s / 1e9,
             copy_fraction,
             stream_fraction,
-            libtorch_outside,
+            remarks,
             samples,
         }
     }

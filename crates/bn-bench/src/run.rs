@@ -5,11 +5,12 @@ use half::{bf16, f16};
 
 use crate::axes::{DType, Layout, Op};
 use crate::contestants::Who;
+use crate::cuda::Cuda;
 use crate::machine::{Machine, unix_time};
 use crate::networks::{Layer, Network, shape_name};
 use crate::paired::{Plan, Rounds};
-use crate::record::{Record, Row, Samples, Subject};
-use crate::row::{Contest, Threads};
+use crate::record::{Record, Remarks, Row, Samples, Subject};
+use crate::row::{Contest, Threads, Venue};
 use crate::value::Value;
 use crate::workload::Workload;
 
@@ -47,14 +48,38 @@ impl Settings {
     }
 }
 
-/// Measures everything, telling `progress` of each row as it is made.
+/// Measures everything on the processor, telling `progress` of each row as it is made.
 ///
 /// # Errors
 /// A wrong result of ours, or what a contestant refuses.
-pub fn run(settings: &Settings, machine: Machine, mut progress: impl FnMut(&Row)) -> Result<Record> {
+pub fn run(settings: &Settings, machine: Machine, progress: impl FnMut(&Row)) -> Result<Record> {
+    let threads = settings.threads.iter().map(|&count| Ok((count, Threads::new(count)?)));
+    run_at(settings, &Who::here(), &threads.collect::<Result<Vec<_>>>()?, machine, progress)
+}
+
+/// The same on a GPU; the one thread is that which makes the calls.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on_cuda(
+    settings: &Settings,
+    cuda: Cuda,
+    machine: Machine,
+    progress: impl FnMut(&Row),
+) -> Result<Record> {
+    let machine = Machine { cuda: Some(cuda.about().clone()), ..machine };
+    run_at(settings, &Who::on_cuda(), &[(1, cuda)], machine, progress)
+}
+
+/// Each venue with its number of threads.
+fn run_at<V: Venue>(
+    settings: &Settings,
+    who: &[Who],
+    venues: &[(usize, V)],
+    machine: Machine,
+    mut progress: impl FnMut(&Row),
+) -> Result<Record> {
     let unix_time = unix_time();
-    let threads: Vec<Threads> =
-        settings.threads.iter().map(|&count| Threads::new(count)).collect::<Result<_>>()?;
     let mut rows = Vec::with_capacity(settings.rows());
     let mut note = |row: Row| {
         progress(&row);
@@ -65,12 +90,12 @@ pub fn run(settings: &Settings, machine: Machine, mut progress: impl FnMut(&Row)
             for layout in settings.layouts_of(layer) {
                 for &dtype in &settings.dtypes {
                     let measure = match dtype {
-                        DType::F32 => measure::<f32>,
-                        DType::F64 => measure::<f64>,
-                        DType::Bf16 => measure::<bf16>,
-                        DType::F16 => measure::<f16>,
+                        DType::F32 => measure::<f32, V>,
+                        DType::F64 => measure::<f64, V>,
+                        DType::Bf16 => measure::<bf16, V>,
+                        DType::F16 => measure::<f16, V>,
                     };
-                    measure(settings, &threads, network.name, layer, layout, &mut note)?;
+                    measure(settings, who, venues, network.name, layer, layout, &mut note)?;
                 }
             }
         }
@@ -79,16 +104,17 @@ pub fn run(settings: &Settings, machine: Machine, mut progress: impl FnMut(&Row)
 }
 
 /// The rows of one layer in one dtype and layout, on one set of values.
-fn measure<T: Value>(
+fn measure<T: Value, V: Venue>(
     settings: &Settings,
-    threads: &[Threads],
+    who: &[Who],
+    venues: &[(usize, V)],
     network: &str,
     layer: &Layer,
     layout: Layout,
     note: &mut dyn FnMut(Row),
 ) -> Result<()> {
     let work = Workload::<T>::new(&layer.shape(settings.batch), layout)?;
-    for threads in threads {
+    for (threads, venue) in venues {
         for &op in &settings.ops {
             let subject = Subject {
                 network: network.into(),
@@ -97,22 +123,33 @@ fn measure<T: Value>(
                 dtype: T::NAME,
                 layout,
                 op,
-                threads: threads.count(),
+                threads: *threads,
             };
             let key = format!("{network} {} {}", shape_name(&subject.shape), subject.key());
-            note(row(&work, subject, threads, settings.plan).context(key)?);
+            note(row(&work, subject, who, venue, settings.plan).context(key)?);
         }
     }
     Ok(())
 }
 
-fn row<T: Value>(work: &Workload<T>, subject: Subject, threads: &Threads, plan: Plan) -> Result<Row> {
-    let mut contest = Contest::new(work, subject.op, &Who::here(), threads)?;
+fn row<T: Value>(
+    work: &Workload<T>,
+    subject: Subject,
+    who: &[Who],
+    venue: &impl Venue,
+    plan: Plan,
+) -> Result<Row> {
+    let mut contest = Contest::new(work, subject.op, who, venue)?;
     let mut samples = Samples::default();
-    for (who, rounds) in contest.measure(plan, threads)? {
+    for (who, rounds) in contest.measure(plan, venue)? {
         *samples.of(who) = rounds;
     }
-    Ok(Row::new(subject, samples, contest.libtorch_outside))
+    let remarks = Remarks {
+        libtorch_outside: contest.outside.remove(&Who::Libtorch),
+        cudnn_outside: contest.outside.remove(&Who::Cudnn),
+        cudnn_refused: contest.refused.remove(&Who::Cudnn),
+    };
+    Ok(Row::new(subject, samples, remarks))
 }
 
 impl Samples {
@@ -120,6 +157,7 @@ impl Samples {
         match who {
             Who::Ours => &mut self.ours,
             Who::Libtorch => &mut self.libtorch,
+            Who::Cudnn => self.cudnn.get_or_insert_default(),
             Who::Copy => &mut self.copy,
             Who::StreamCopy => self.stream_copy.get_or_insert_default(),
         }

@@ -3,11 +3,15 @@
 
 use batchnorm::{Moments, moments};
 use bn_bench::axes::{Layout, Op};
-use bn_bench::contestants::{Ours, Who};
+use bn_bench::contestants::{Contestant, Libtorch, LibtorchCopy, Ours, OursOnDevice, Setting, Who};
+use bn_bench::paired::Call;
 use bn_bench::row::{Contest, Threads};
 use bn_bench::{EPS, Expected, Value, Workload};
+use bn_cuda::emulator::{Emulator, Schedule};
+use bn_cuda::replay::Recorder;
 use half::{bf16, f16};
 use ndarray::{Array1, Axis};
+use tch::Device;
 
 const OPS: [Op; 9] = [
     Op::ForwardTrain,
@@ -28,10 +32,73 @@ fn all_are_right<T: Value>() {
             let work = Workload::<T>::new(shape, layout).unwrap();
             for op in OPS {
                 let contest = Contest::new(&work, op, &Who::here(), &threads).unwrap();
-                let problem = contest.libtorch_outside;
-                assert_eq!(problem, None, "{shape:?} {} {layout} {op}", T::NAME);
+                assert!(contest.outside.is_empty(), "{shape:?} {layout} {op}: {:?}", contest.outside);
             }
         }
+    }
+}
+
+fn emulator() -> Recorder<Emulator> {
+    Recorder::new(Emulator::new(Schedule::Shuffled { seed: 1 }))
+}
+
+/// What is timed on a GPU, on the machine that emulates one: several copies of the arrays, each
+/// of which gets results of its own.
+fn our_kernels_are_right<T: Value>() {
+    for (shape, layout) in [
+        (&[64, 100][..], Layout::Contiguous),
+        (&[4, 3, 5, 7], Layout::Contiguous),
+        (&[4, 8, 6, 6], Layout::Contiguous),
+        (&[3, 70, 9, 11], Layout::ChannelsLast),
+    ] {
+        let work = Workload::<T>::new(shape, layout).unwrap();
+        for op in [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain, Op::BackwardEval] {
+            let mut ours = OursOnDevice::new(&work, op, emulator(), 3).unwrap();
+            let expected = Expected::new(&work, op);
+            assert!(ours.check(&expected).is_err(), "{shape:?} {layout} {op}: right before it was done");
+            let mut ours = OursOnDevice::new(&work, op, emulator(), 3).unwrap();
+            ours.call().unwrap();
+            ours.check(&expected).unwrap_or_else(|error| panic!("{shape:?} {layout} {op}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn our_kernels_are_right_before_they_are_timed() {
+    our_kernels_are_right::<f32>();
+    our_kernels_are_right::<bf16>();
+    our_kernels_are_right::<f16>();
+}
+
+#[test]
+fn what_our_kernels_do_not_do_is_refused() {
+    let work = Workload::<f64>::new(&[4, 3], Layout::Contiguous).unwrap();
+    let refusal = OursOnDevice::new(&work, Op::ForwardTrain, emulator(), 1).err().unwrap();
+    assert!(refusal.to_string().starts_with("the CUDA kernels take f32, f16 or bf16"), "{refusal}");
+    let work = Workload::<f32>::new(&[4, 3], Layout::Contiguous).unwrap();
+    let refusal = OursOnDevice::new(&work, Op::ForwardTrainRelu, emulator(), 1).err().unwrap();
+    assert_eq!(refusal.to_string(), "the CUDA kernels have no relu: forward-train-relu");
+}
+
+/// libtorch on copies of the arrays, as on a GPU: each call takes the next.
+#[test]
+fn contestants_with_copies_of_the_arrays_are_right_in_each() {
+    for layout in [Layout::Contiguous, Layout::ChannelsLast] {
+        let work = Workload::<f32>::new(&[4, 3, 5, 7], layout).unwrap();
+        let setting = Setting { copies: 3, ..Setting::CPU };
+        let _no_graph = tch::no_grad_guard();
+        for op in OPS {
+            let expected = Expected::new(&work, op);
+            let mut libtorch = Libtorch::new(&work, op, setting).unwrap();
+            assert!(libtorch.check(&expected).is_err(), "{layout} {op}: right before it was done");
+            let mut libtorch = Libtorch::new(&work, op, setting).unwrap();
+            libtorch.call().unwrap();
+            libtorch.check(&expected).unwrap_or_else(|error| panic!("{layout} {op}: {error}"));
+        }
+        let expected = Expected::new(&work, Op::ForwardTrain);
+        let mut copy = LibtorchCopy::new(&work, Device::Cpu, 3).unwrap();
+        copy.call().unwrap();
+        copy.check(&expected).unwrap();
     }
 }
 

@@ -50,7 +50,7 @@ fn a_run_has_a_row_for_every_layer_setting_and_operation() {
             assert_eq!(rounds.len(), 5);
         }
         assert!(row.ratio_low <= row.ratio && row.ratio <= row.ratio_high);
-        assert_eq!(row.libtorch_outside, None);
+        assert_eq!(row.remarks.libtorch_outside, None);
         assert!(matches!(row.subject.op, Op::ForwardEval | Op::BackwardEval));
     }
 }
@@ -112,7 +112,7 @@ fn batch_norm_with_relu_has_rows_like_the_others() {
     for (row, arrays) in record.rows.iter().zip(arrays.into_iter().cycle()) {
         let (subject, elements) = (&row.subject, row.subject.shape.iter().product::<usize>() as u64);
         assert_eq!(row.bytes, arrays * 4 * elements, "{subject:?}");
-        assert_eq!(row.libtorch_outside, None, "{subject:?}");
+        assert_eq!(row.remarks.libtorch_outside, None, "{subject:?}");
     }
 }
 
@@ -121,6 +121,7 @@ fn what_cannot_be_measured_is_refused() {
     for (arguments, reason) in [
         (&["--network", "resnet51"][..], "resnet51"),
         (&["--threads", "0"], "at least 1"),
+        (&["--device", "cuda", "--threads", "2"], "--threads are the processor's"),
         (&["--batch", "0"], "at least 1"),
         (&["--threads", "1025"], "at most 1024"),
         (&["--batch", "99999999999999999999"], "too large"),
@@ -138,6 +139,20 @@ fn what_cannot_be_measured_is_refused() {
         assert!(stderr.contains(reason), "{arguments:?}: {stderr}");
         assert!(!stderr.contains("panicked"), "{stderr}");
     }
+}
+
+/// Without a device it is one line, and a status of its own.
+#[test]
+fn a_gpu_that_is_not_there_is_not_run() {
+    if bn_oracle::cuda::devices().is_ok() {
+        eprintln!("not run: there is a device");
+        return;
+    }
+    let output = bn_perf(&[&QUICK[..], &["--device", "cuda", "--cache", "cold"]].concat());
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.starts_with("not run: ") && stderr.lines().count() == 1, "{stderr}");
+    assert_eq!(text(&output.stdout), "");
 }
 
 #[test]

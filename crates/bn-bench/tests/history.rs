@@ -9,7 +9,7 @@ use bn_bench::gate::decision::Rule;
 use bn_bench::gate::{FLOOR, Judged, PAIRS, Report, Verdict, catalogue, confidence};
 use bn_bench::history::{GATE_VERSION, HistoryError, Line, append, read};
 use bn_bench::machine::Machine;
-use bn_bench::record::{Row, Samples, Subject};
+use bn_bench::record::{Remarks, Row, Samples, Subject};
 use bn_bench::report::page;
 
 fn record(unix_time: u64, ratio: f64) -> Record {
@@ -29,10 +29,11 @@ fn record(unix_time: u64, ratio: f64) -> Record {
             let samples = Samples {
                 ours: rounds(ours),
                 libtorch: rounds(ours * ratio),
+                cudnn: None,
                 copy: rounds(ours * 0.8),
                 stream_copy: Some(rounds(ours * 0.6)),
             };
-            Row::new(subject, samples, None)
+            Row::new(subject, samples, Remarks::default())
         })
     });
     Record::new(unix_time, Machine::look(), Cache::Warm, rows.collect())

@@ -6,10 +6,13 @@ use std::path::Path;
 
 use bn_bench::Record;
 use bn_bench::axes::{Cache, DType, Layout, Op};
+use bn_bench::cuda::CudaDevice;
 use bn_bench::machine::Machine;
-use bn_bench::record::{RecordError, Row, Samples, Subject, schema};
+use bn_bench::record::{RecordError, Remarks, Row, Samples, Subject, schema};
 use bn_bench::table::tables;
 use serde_json::{Value, json};
+
+const OUTSIDE: &str = "output[0] is 1.0, expected 2.0: off by 1.000e0, allowed 1.000e-6";
 
 fn subject(op: Op, count: usize) -> Subject {
     Subject {
@@ -32,17 +35,23 @@ fn samples(ratio: f64) -> Samples {
             .map(|slow| [slow * factor * 0.9e-3, slow * factor * 1.1e-3])
             .collect()
     };
-    Samples { ours: rounds(1.0), libtorch: rounds(ratio), copy: rounds(0.5), stream_copy: Some(rounds(0.25)) }
+    Samples {
+        ours: rounds(1.0),
+        libtorch: rounds(ratio),
+        cudnn: None,
+        copy: rounds(0.5),
+        stream_copy: Some(rounds(0.25)),
+    }
 }
 
 fn record() -> Record {
     let rows = vec![
-        Row::new(subject(Op::ForwardTrain, 1), samples(8.0), None),
-        Row::new(subject(Op::ForwardTrain, 2), samples(1.0), None),
+        Row::new(subject(Op::ForwardTrain, 1), samples(8.0), Remarks::default()),
+        Row::new(subject(Op::ForwardTrain, 2), samples(1.0), Remarks::default()),
         Row::new(
             Subject { network: "small".into(), count: 3, ..subject(Op::ForwardTrain, 1) },
             samples(4.0),
-            Some("output[0] is 1.0, expected 2.0: off by 1.000e0, allowed 1.000e-6".into()),
+            Remarks { libtorch_outside: Some(OUTSIDE.into()), ..Remarks::default() },
         ),
         Row::new(
             Subject {
@@ -53,10 +62,38 @@ fn record() -> Record {
                 ..subject(Op::BackwardTrain, 100)
             },
             samples(1000.0),
-            None,
+            Remarks::default(),
         ),
     ];
     Record::new(1_800_000_000, Machine::look(), Cache::Warm, rows)
+}
+
+/// A run on a GPU: cuDNN takes as long as ours in the first row, and has no part in the second.
+fn record_on_cuda() -> Record {
+    let cudnn = samples(1.0).libtorch;
+    let with_cudnn = Samples { cudnn: Some(cudnn), stream_copy: None, ..samples(4.0) };
+    let without = Samples { stream_copy: None, ..samples(2.0) };
+    let refused = Some("cuDNN has no backward pass of an evaluation pass".into());
+    let rows = vec![
+        Row::new(subject(Op::ForwardTrain, 1), with_cudnn, Remarks::default()),
+        Row::new(
+            subject(Op::BackwardEval, 1),
+            without,
+            Remarks { cudnn_refused: refused, ..Remarks::default() },
+        ),
+    ];
+    let cuda = CudaDevice {
+        name: "NVIDIA H200".into(),
+        driver: Some("580.95.05".into()),
+        cuda: "13.0".into(),
+        compute_capability: "9.0".into(),
+        multiprocessors: 132,
+        memory: 150 << 30,
+        l2_cache: 60 << 20,
+        cudnn: Some("9.20.0".into()),
+    };
+    let machine = Machine { cuda: Some(cuda), ..Machine::look() };
+    Record::new(1_800_000_000, machine, Cache::Cold, rows)
 }
 
 fn near(a: f64, b: f64) -> bool {
@@ -65,7 +102,7 @@ fn near(a: f64, b: f64) -> bool {
 
 #[test]
 fn a_rows_figures_follow_from_its_samples() {
-    let row = Row::new(subject(Op::ForwardTrain, 1), samples(8.0), None);
+    let row = Row::new(subject(Op::ForwardTrain, 1), samples(8.0), Remarks::default());
     assert!(near(row.ours_s, 2e-3), "three of the five rounds are slow");
     assert!(near(row.ratio, 8.0) && near(row.ratio_low, 8.0) && near(row.ratio_high, 8.0));
     assert!(near(row.libtorch_s, 16e-3) && near(row.copy_s, 1e-3));
@@ -77,7 +114,7 @@ fn a_rows_figures_follow_from_its_samples() {
 #[test]
 fn a_backward_row_has_three_arrays_to_move_and_so_one_and_a_half_copies() {
     for op in [Op::BackwardTrain, Op::BackwardEval] {
-        let row = Row::new(subject(op, 1), samples(8.0), None);
+        let row = Row::new(subject(op, 1), samples(8.0), Remarks::default());
         assert_eq!(row.bytes, 3 * 4 * 32 * 64 * 112 * 112);
         assert!(near(row.copy_s, 1.5e-3) && near(row.copy_fraction, 0.75));
         assert!(near(row.stream_fraction.unwrap(), 0.375));
@@ -98,12 +135,24 @@ fn means_are_weighted_by_count_within_their_key() {
 }
 
 #[test]
+fn cudnn_has_a_ratio_of_its_own_where_it_took_part() {
+    let [with, without] = &record_on_cuda().rows[..] else { panic!("two rows") };
+    assert!(near(with.ratio, 4.0) && near(with.cudnn_ratio.unwrap(), 1.0));
+    assert!(
+        near(with.cudnn_s.unwrap(), 2e-3)
+            && with.cudnn_ratio_interval.unwrap().iter().all(|&end| near(end, 1.0))
+    );
+    assert_eq!((without.cudnn_s, without.cudnn_ratio, without.cudnn_ratio_interval), (None, None, None));
+}
+
+#[test]
 fn a_record_comes_back_as_it_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("record.json");
-    let record = record();
-    record.write(&path).unwrap();
-    assert_eq!(Record::read(&path).unwrap(), record);
+    for record in [record_on_cuda(), record()] {
+        record.write(&path).unwrap();
+        assert_eq!(Record::read(&path).unwrap(), record);
+    }
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1, "a line of a history");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left behind");
 }
@@ -134,6 +183,8 @@ fn the_schema_takes_a_record_and_refuses_what_is_none() {
     let schema = compiler.compile("schema.json", &mut schemas).unwrap();
     let value: Value = serde_json::from_str(&record().to_json()).unwrap();
     schemas.validate(&value, schema).unwrap_or_else(|error| panic!("{error:#}"));
+    let on_cuda: Value = serde_json::from_str(&record_on_cuda().to_json()).unwrap();
+    schemas.validate(&on_cuda, schema).unwrap_or_else(|error| panic!("{error:#}"));
     for member in ["/rows/0/ratio", "/rows/0/op", "/rows/0/network", "/machine/processor", "/revision"] {
         let mut wrong = value.clone();
         *wrong.pointer_mut(member).unwrap() = json!([]);
@@ -149,4 +200,16 @@ fn tables_stay_within_a_hundred_columns_and_name_what_is_wrong() {
     assert!(text.contains("resnet50 forward-train/f32/contiguous/1: 2.00 times as fast"), "{text}");
     assert!(text.contains("\n* small 32x64x112x112 forward-train/f32/contiguous/1: "), "{text}");
     assert_eq!(text.matches(" ms*").count(), 1, "{text}");
+}
+
+#[test]
+fn tables_of_a_gpu_name_it_and_show_cudnn() {
+    let text = tables(&record_on_cuda());
+    assert!(text.starts_with("NVIDIA H200, driver 580.95.05, libtorch "), "{text}");
+    let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(widest <= 100, "{widest}:\n{text}");
+    let head = ["shape", "layers", "ours", "libtorch", "ratio", "95", "%", "cuDNN", "ratio", "copy", "GB/s"];
+    assert!(text.lines().any(|line| line.split_whitespace().eq(head)), "{text}");
+    let refused = "cuDNN does not take part:\n    cuDNN has no backward pass of an evaluation pass";
+    assert!(text.contains(refused), "{text}");
 }

@@ -28,7 +28,7 @@ const ORACLE: &str = "bn-oracle";
 /// Our CUDA kernels on the first CUDA device, and on the emulator, under a schedule that
 /// interrupts threads at random.
 const CUDA: &str = "cuda";
-const CUDA_EMULATED: &str = "cuda-emulated";
+pub const CUDA_EMULATED: &str = "cuda-emulated";
 
 /// The exit status of the oracle that has no device to run on.
 const ORACLE_HAS_NO_DEVICE: i32 = 3;
@@ -192,7 +192,7 @@ impl Chosen {
 }
 
 /// How to build an engine of this process of which there may be many.
-fn constructor(name: &str) -> Option<Constructor> {
+pub fn constructor(name: &str) -> Option<Constructor> {
     match name {
         CUDA_EMULATED => Some(Box::new(|| {
             Box::new(CudaEngine::new(CUDA_EMULATED, Emulator::new(Schedule::Shuffled { seed: 1 })))

@@ -6,6 +6,7 @@ use std::ptr;
 
 use crate::arguments::Arguments;
 use crate::device::{Device, DeviceError, Launch, Memory, Properties};
+use crate::replay::Zero;
 
 /// In which order threads run between the places where they wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +176,14 @@ impl Device for Emulator {
         // SAFETY: the machine ends the text with a 0 within the array.
         let text = unsafe { CStr::from_ptr(outcome.fault.as_ptr()) };
         if text.is_empty() { Ok(()) } else { Err(fault(text.to_string_lossy().into_owned())) }
+    }
+}
+
+impl Zero for Emulator {
+    fn zero(&self, memory: &HostMemory) -> Result<(), DeviceError> {
+        // SAFETY: the memory's own bytes, which nobody reads or writes between launches.
+        unsafe { ptr::write_bytes(memory.start(), 0, memory.bytes) };
+        Ok(())
     }
 }
 

@@ -1,17 +1,19 @@
 //! A real device: NVIDIA's driver and run-time compiler, found when the program runs.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
+use std::env;
 use std::ffi::c_void;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DriverError, sys,
+    CudaContext, CudaEvent, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DriverError, result,
+    sys,
 };
 use cudarc::nvrtc::{self, CompileError, CompileOptions};
 
 use crate::arguments::Arguments;
 use crate::device::{Device, DeviceError, Launch, Memory, Properties};
+use crate::replay::Zero;
 
 /// The kernels, one text: the run-time compiler is given no files.
 const SOURCES: [&str; 11] = [
@@ -28,6 +30,11 @@ const SOURCES: [&str; 11] = [
     include_str!("../kernels/batchnorm.cu"),
 ];
 
+/// The variable that names a file with the kernels, compiled ahead for the device by
+/// `scripts/cuda-compile`. Without it they are compiled when a [`Gpu`] is made, which takes
+/// some seconds.
+pub const CUBIN: &str = "BN_CUDA_CUBIN";
+
 /// A CUDA device with the kernels loaded.
 #[derive(Debug)]
 pub struct Gpu {
@@ -35,8 +42,29 @@ pub struct Gpu {
     stream: Arc<CudaStream>,
     module: Arc<CudaModule>,
     properties: Properties,
-    functions: RefCell<HashMap<String, CudaFunction>>,
+    functions: Mutex<HashMap<String, CudaFunction>>,
 }
+
+/// What belongs beside a time that was measured on a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traits {
+    /// Its name, as the driver says it.
+    pub name: String,
+    /// The compute capability: 9 and 0.
+    pub capability: (i32, i32),
+    /// The version of CUDA that the driver speaks: 13000 is 13.0.
+    pub cuda: i32,
+    /// Multiprocessors.
+    pub multiprocessors: u32,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Bytes of the cache that all multiprocessors share.
+    pub l2_cache: u64,
+}
+
+/// A place in the line of what a device was given to do.
+#[derive(Debug)]
+pub struct Event(CudaEvent);
 
 /// The number of CUDA devices.
 ///
@@ -66,14 +94,50 @@ impl Gpu {
         }
         let context = CudaContext::new(ordinal).map_err(driver)?;
         let (major, minor) = context.compute_capability().map_err(driver)?;
-        let module = context.load_module(compile(major, minor)?).map_err(|error| kernels(text(error)))?;
+        let code = match env::var_os(CUBIN) {
+            Some(file) => nvrtc::Ptx::from_file(file),
+            None => compile(major, minor)?,
+        };
+        let module = context.load_module(code).map_err(|error| kernels(text(error)))?;
         let properties = properties(&context, major).map_err(driver)?;
-        let (stream, functions) = (context.default_stream(), RefCell::default());
+        let (stream, functions) = (context.default_stream(), Mutex::default());
         Ok(Gpu { context, stream, module, properties, functions })
     }
 
+    /// What belongs beside a time.
+    ///
+    /// # Errors
+    /// [`DeviceError::Driver`].
+    pub fn traits(&self) -> Result<Traits, DeviceError> {
+        let l2_cache = self.context.attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
+        let mut cuda = 0;
+        // SAFETY: the driver is there, and writes one number.
+        unsafe { sys::cuDriverGetVersion(&mut cuda) }.result().map_err(driver)?;
+        Ok(Traits {
+            name: self.name(),
+            capability: self.context.compute_capability().map_err(driver)?,
+            cuda,
+            multiprocessors: self.properties.multiprocessors,
+            memory: self.context.total_mem().map_err(driver)? as u64,
+            l2_cache: l2_cache.map_err(driver)? as u64,
+        })
+    }
+
+    /// This place in the line: behind all that any thread has given the device's default
+    /// stream to do.
+    ///
+    /// # Errors
+    /// [`DeviceError::Driver`].
+    pub fn event(&self) -> Result<Event, DeviceError> {
+        let event = self.context.new_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT)).map_err(driver)?;
+        event.record(&self.stream).map_err(driver)?;
+        Ok(Event(event))
+    }
+
     fn function(&self, name: &str) -> Result<CudaFunction, DeviceError> {
-        if let Some(function) = self.functions.borrow().get(name) {
+        // Whoever panicked before left a map that is whole.
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = functions.get(name) {
             return Ok(function.clone());
         }
         let missing = |error| kernels(format!("{name}: {}", text(error)));
@@ -81,8 +145,19 @@ impl Gpu {
         // Beyond 48 KiB a kernel has to be told that it may.
         let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         function.set_attribute(most, self.properties.shared_bytes as i32).map_err(driver)?;
-        self.functions.borrow_mut().insert(name.into(), function.clone());
+        functions.insert(name.into(), function.clone());
         Ok(function)
+    }
+}
+
+impl Event {
+    /// The seconds from this place to a later one, once the device has come to both.
+    ///
+    /// # Errors
+    /// [`DeviceError::Driver`]: also where a launch before either has failed.
+    pub fn seconds_until(&self, later: &Event) -> Result<f64, DeviceError> {
+        let milliseconds = self.0.elapsed_ms(&later.0).map_err(driver)?;
+        Ok(f64::from(milliseconds) * 1e-3)
     }
 }
 
@@ -140,7 +215,15 @@ impl Device for Gpu {
     }
 
     fn allocate(&self, bytes: usize) -> Result<GpuMemory, DeviceError> {
-        self.upload(&vec![0xff; bytes])
+        if bytes == 0 {
+            return Ok(GpuMemory { slice: None, address: 0 });
+        }
+        // SAFETY: every byte is written before the memory is handed out.
+        let slice = unsafe { self.stream.alloc::<u8>(bytes) }.map_err(driver)?;
+        let address = slice.device_ptr(&self.stream).0;
+        // SAFETY: the memory's own bytes.
+        unsafe { result::memset_d8_async(address, 0xff, bytes, self.stream.cu_stream()) }.map_err(driver)?;
+        Ok(GpuMemory { slice: Some(slice), address })
     }
 
     fn upload(&self, bytes: &[u8]) -> Result<GpuMemory, DeviceError> {
@@ -197,6 +280,18 @@ impl Device for Gpu {
     }
 }
 
+impl Zero for Gpu {
+    fn zero(&self, memory: &GpuMemory) -> Result<(), DeviceError> {
+        if memory.bytes() == 0 {
+            return Ok(());
+        }
+        self.context.bind_to_thread().map_err(driver)?;
+        // SAFETY: the memory's own bytes.
+        unsafe { result::memset_d8_async(memory.address, 0, memory.bytes(), self.stream.cu_stream()) }
+            .map_err(driver)
+    }
+}
+
 fn attributes(launch: &Launch) -> Vec<sys::CUlaunchAttribute> {
     // SAFETY: plain data of numbers, for which all zero is a value.
     let blank = || unsafe { std::mem::zeroed::<sys::CUlaunchAttribute>() };
@@ -248,5 +343,22 @@ fn text(error: DriverError) -> String {
     match error.error_string() {
         Ok(text) => text.to_string_lossy().into_owned(),
         Err(_) => format!("{error:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Needs the compiler and no device.
+    #[test]
+    #[ignore = "takes NVIDIA's run-time compiler: scripts/test-cuda runs it"]
+    fn the_run_time_compiler_takes_the_kernels() {
+        for (major, minor) in [(8, 0), (9, 0)] {
+            let ptx = compile(major, minor).unwrap().to_src();
+            let kernels = ptx.matches(".visible .entry").count();
+            assert!(kernels > 0, "sm_{major}{minor}");
+            eprintln!("sm_{major}{minor}: {kernels} kernels");
+        }
     }
 }

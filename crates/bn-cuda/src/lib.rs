@@ -22,6 +22,7 @@ mod engine;
 pub mod gpu;
 mod layer;
 mod plan;
+pub mod replay;
 
 pub use array::{Array, Vector};
 pub use device::{Device, DeviceError};

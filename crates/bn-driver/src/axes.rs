@@ -154,6 +154,16 @@ pub enum Cache {
     Cold,
 }
 
+impl Cache {
+    /// As the record has it: `cold`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cache::Warm => "warm",
+            Cache::Cold => "cold",
+        }
+    }
+}
+
 macro_rules! displays_its_name {
     ($($axis:ty),*) => {$(
         impl fmt::Display for $axis {
@@ -164,7 +174,7 @@ macro_rules! displays_its_name {
     )*};
 }
 
-displays_its_name!(Op, DType, Layout);
+displays_its_name!(Op, DType, Layout, Cache);
 
 #[cfg(all(test, feature = "axes"))]
 mod tests {
@@ -185,5 +195,6 @@ mod tests {
         check::<Op>();
         check::<DType>();
         check::<Layout>();
+        check::<Cache>();
     }
 }

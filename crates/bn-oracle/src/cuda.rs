@@ -5,7 +5,7 @@
 //! once which CUDA functions it has, and keeps the answer. So this module is
 //! the only place that may ask.
 
-use std::ffi::{CStr, CString, OsStr, c_int};
+use std::ffi::{CStr, CString, OsStr, c_int, c_long};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -67,9 +67,26 @@ pub fn implementation(device: Device) -> Result<&'static str, tch::TchError> {
     })
 }
 
+/// The version of the cuDNN that libtorch runs: `9.20.0`. cuDNN itself answers, and needs no
+/// device for that.
+///
+/// # Errors
+/// In one line why there is none.
+pub fn cudnn_version() -> Result<String, String> {
+    load_once()?;
+    // SAFETY: it takes nothing, and answers a number.
+    match unsafe { bn_oracle_cudnn_version() } {
+        // major · 10000 + minor · 100 + patch, since version 9.
+        version @ 90000.. => Ok(format!("{}.{}.{}", version / 10000, version / 100 % 100, version % 100)),
+        other => Err(format!("libtorch finds no cuDNN ({other})")),
+    }
+}
+
 unsafe extern "C" {
     /// src/implementation.cpp.
     fn bn_oracle_implementation(input: *const Handle, weight: *const Handle, bias: *const Handle) -> c_int;
+    /// The same.
+    fn bn_oracle_cudnn_version() -> c_long;
 }
 
 /// What tch's pointers point to: an `at::Tensor`.
@@ -82,13 +99,22 @@ pub fn devices() -> Result<usize, String> {
     FOUND.get_or_init(find).clone()
 }
 
+/// Loads libtorch_cuda.so on the first call.
+fn load_once() -> Result<(), String> {
+    static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
+    let load_it = || {
+        let folder = libtorch_folder().ok_or("the folder of libtorch_cpu.so is not known")?;
+        let library = folder.join("libtorch_cuda.so");
+        if !library.exists() {
+            return Err(format!("libtorch {} was set up without libtorch_cuda.so", version::loaded()));
+        }
+        load(&library)
+    };
+    LOADED.get_or_init(load_it).clone()
+}
+
 fn find() -> Result<usize, String> {
-    let folder = libtorch_folder().ok_or("the folder of libtorch_cpu.so is not known")?;
-    let library = folder.join("libtorch_cuda.so");
-    if !library.exists() {
-        return Err(format!("libtorch {} was set up without libtorch_cuda.so", version::loaded()));
-    }
-    load(&library)?;
+    load_once()?;
     match tch::Cuda::device_count() {
         count if count > 0 => Ok(count as usize),
         _ => Err("libtorch_cuda.so is loaded, and finds no device".into()),

@@ -29,6 +29,9 @@ pub struct Suspects {
     pub mutants: Vec<Mutant>,
     /// The right ones, by name.
     pub variants: Vec<(String, Constructor)>,
+    /// Right ones that do not claim everything. The rivals do not ask for claims, so they
+    /// are not asked about these.
+    pub partial: Vec<(String, Constructor)>,
     /// Other suites.
     pub rivals: Vec<Rival>,
 }
@@ -36,7 +39,8 @@ pub struct Suspects {
 impl Suspects {
     /// Everybody that comes with the suite.
     pub fn all() -> Result<Self, rivals::RecordError> {
-        Ok(Suspects { mutants: mutants::all(), variants: right_engines(), rivals: rivals::all()? })
+        let (mutants, rivals) = (mutants::all(), rivals::all()?);
+        Ok(Suspects { mutants, variants: right_engines(), partial: Vec::new(), rivals })
     }
 }
 
@@ -126,6 +130,8 @@ pub struct VariantRow {
     pub worst_ratio: f64,
     /// The cases that do not take it.
     pub refused_by: Vec<String>,
+    /// How many cases need what it does not claim.
+    pub unsupported: usize,
 }
 
 /// How many of the mutants another suite refuses.
@@ -139,7 +145,7 @@ pub struct RivalRow {
     pub killed: usize,
     /// Of so many.
     pub total: usize,
-    /// How many of the right engines it refuses.
+    /// How many of the right engines that claim everything it refuses.
     pub variants_refused: usize,
 }
 
@@ -177,7 +183,7 @@ pub const LARGE: usize = 1 << 18;
 /// The engines run in parallel, the cases of one in turn: some keep from one case
 /// what they show in the next. `done` is called after each engine.
 pub fn run(suspects: &Suspects, cases: &Cases, done: impl Fn() + Sync) -> KillMatrix {
-    let Suspects { mutants, variants, rivals } = suspects;
+    let Suspects { mutants, variants, partial, rivals } = suspects;
     let refused_by_rivals = |make: &dyn Fn() -> Box<dyn Engine>| -> Vec<bool> {
         rivals.iter().map(|rival| !rival.accepts(make().as_mut())).collect()
     };
@@ -191,8 +197,14 @@ pub fn run(suspects: &Suspects, cases: &Cases, done: impl Fn() + Sync) -> KillMa
         .map(|(name, make)| (variant_row(name, make().as_mut(), cases), refused_by_rivals(make)))
         .inspect(|_| done())
         .collect();
+    let partial: Vec<VariantRow> = partial
+        .par_iter()
+        .map(|(name, make)| variant_row(name, make().as_mut(), cases))
+        .inspect(|_| done())
+        .collect();
     let (rows, wrong_refused): (Vec<Row>, Vec<Vec<bool>>) = wrong.into_iter().unzip();
-    let (variant_rows, right_refused): (Vec<VariantRow>, Vec<Vec<bool>>) = right.into_iter().unzip();
+    let (mut variant_rows, right_refused): (Vec<VariantRow>, Vec<Vec<bool>>) = right.into_iter().unzip();
+    variant_rows.extend(partial);
     let killed = |source: Source| rows.iter().filter(|row| !row.killed_by.of(source).is_empty()).count();
     let rival = |(index, rival): (usize, &Rival)| {
         let refused = |engines: &[Vec<bool>]| engines.iter().filter(|refused| refused[index]).count();
@@ -264,7 +276,9 @@ fn killers(mutant: &Mutant, goldens: &[Golden]) -> Vec<String> {
 fn variant_row(name: &str, engine: &mut dyn Engine, cases: &Cases) -> VariantRow {
     let reports: Vec<CaseReport> =
         cases.golden.iter().chain(&cases.generated).map(|golden| judge(golden, engine)).collect();
-    let refused = reports.iter().filter(|report| !matches!(report.verdict, Verdict::Passed { .. }));
+    let is_unsupported = |report: &&CaseReport| matches!(report.verdict, Verdict::Unsupported { .. });
+    let (unsupported, asked): (Vec<_>, Vec<_>) = reports.iter().partition(is_unsupported);
+    let refused = asked.iter().filter(|report| !matches!(report.verdict, Verdict::Passed { .. }));
     let refused_by: Vec<String> = refused.map(|report| report.case.clone()).collect();
     let worst = reports.iter().map(CaseReport::worst).fold(None, Worst::larger);
     VariantRow {
@@ -272,6 +286,7 @@ fn variant_row(name: &str, engine: &mut dyn Engine, cases: &Cases) -> VariantRow
         passed: refused_by.is_empty(),
         worst_ratio: worst.map_or(0.0, |worst| worst.ratio),
         refused_by,
+        unsupported: unsupported.len(),
     }
 }
 

@@ -4,12 +4,17 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use bn_suite::capability::Capability;
+use bn_suite::case::Case;
 use bn_suite::catalogue;
-use bn_suite::engines;
+use bn_suite::engine::{About, Engine, EngineError};
+use bn_suite::engines::textbook::Textbook;
+use bn_suite::engines::{self, Constructor};
 use bn_suite::fixtures;
 use bn_suite::golden::Golden;
 use bn_suite::kill_matrix::{self, Cases, KillMatrix, Suspects};
 use bn_suite::mutants;
+use bn_suite::outcome::Outcome;
 use rayon::prelude::*;
 
 fn cases() -> Cases {
@@ -76,14 +81,45 @@ fn the_matrix_counts() {
     };
     let cases = Cases { golden: of("folding"), generated: of("merging") };
     let chosen = ["fold-without-eps", "merge-within-only"].map(|name| mutants::by_name(name).unwrap());
-    let suspects = Suspects { mutants: chosen.into(), rivals: Vec::new(), ..Suspects::all().unwrap() };
+    let partial: Vec<(String, Constructor)> =
+        vec![("unfolding".into(), Box::new(|| Box::new(Unfolding::new())))];
+    let all = Suspects::all().unwrap();
+    let suspects = Suspects { mutants: chosen.into(), partial, rivals: Vec::new(), ..all };
     let matrix = kill_matrix::run(&suspects, &cases, || ());
     assert_eq!((matrix.total, matrix.killed_by_golden, matrix.killed_by_generated), (2, 1, 1));
     assert_eq!(matrix.survivors, ["fold-without-eps", "merge-within-only"]);
     assert!(matrix.mutants[0].killed_by.generated.is_empty());
     assert!(matrix.mutants[1].killed_by.golden.is_empty());
     assert!(matrix.variants.iter().all(|variant| variant.passed && variant.worst_ratio <= 1.0));
+    let (partial, whole) = matrix.variants.split_last().unwrap();
+    assert!(whole.iter().all(|variant| variant.unsupported == 0));
+    assert_eq!((partial.name.as_str(), partial.unsupported), ("unfolding", cases.golden.len()));
     assert!(!matrix.is_clean());
     let killers = matrix.mutants[0].killed_by.golden.len() + matrix.mutants[1].killed_by.generated.len();
     assert_eq!(matrix.idle_cases.len() + killers, cases.golden.len() + cases.generated.len());
+}
+
+/// A right engine that does not claim to fold.
+struct Unfolding {
+    textbook: Textbook,
+    about: About,
+}
+
+impl Unfolding {
+    fn new() -> Self {
+        let textbook = Textbook::default();
+        let mut about = textbook.about().clone();
+        about.claims.retain(|&claim| claim != Capability::Fold);
+        Unfolding { textbook, about }
+    }
+}
+
+impl Engine for Unfolding {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn run(&mut self, case: &Case) -> Result<Vec<Outcome>, EngineError> {
+        self.textbook.run(case)
+    }
 }

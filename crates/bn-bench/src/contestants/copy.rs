@@ -1,45 +1,59 @@
 //! What the memory can do: the input copied, one array read and one written.
 
 use anyhow::{Result, ensure};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::Contestant;
-use super::libtorch::{borrow, values};
+use super::libtorch::{blank, borrow, copy, values};
 use crate::buffer::Buffer;
 use crate::expected::Expected;
 use crate::paired::Call;
 use crate::value::Value;
 use crate::workload::Workload;
 
-/// libtorch's `copy_`, the copy that its users have.
+/// libtorch's `copy_`, the copy that its users have. On a GPU it is the driver's own, from
+/// device to device.
 pub struct LibtorchCopy<'a, T: Value> {
     work: &'a Workload<T>,
-    from: Tensor,
-    to: Tensor,
+    /// From and to; each call takes the next.
+    pairs: Vec<(Tensor, Tensor)>,
+    next: usize,
 }
 
 impl<'a, T: Value> LibtorchCopy<'a, T> {
-    /// Allocates what is written to.
+    /// Takes the input, on the CPU in the workload's own memory and else so many copies of it
+    /// on the device, and allocates what is written to.
     ///
     /// # Errors
     /// What libtorch refuses.
-    pub fn new(work: &'a Workload<T>) -> Result<Self> {
-        let from = borrow(work, &work.input)?;
-        Ok(LibtorchCopy { work, to: from.f_zeros_like()?, from })
+    pub fn new(work: &'a Workload<T>, device: Device, copies: usize) -> Result<Self> {
+        let from = borrow(work, &work.input)?.f_to_device(device)?;
+        let mut pairs = Vec::new();
+        for _ in 1..copies {
+            pairs.push((copy(&from)?, blank(&from)?));
+        }
+        pairs.push((from.shallow_clone(), blank(&from)?));
+        Ok(LibtorchCopy { work, pairs, next: 0 })
     }
 }
 
 impl<T: Value> Call for LibtorchCopy<'_, T> {
     fn call(&mut self) -> Result<()> {
+        let next = (self.next + 1) % self.pairs.len();
+        let (from, to) = &mut self.pairs[std::mem::replace(&mut self.next, next)];
         // The method's name is the fallible form of libtorch's `copy_`.
-        self.to.f_copy_(&self.from)?;
+        to.f_copy_(from)?;
         Ok(())
     }
 }
 
 impl<T: Value> Contestant<T> for LibtorchCopy<'_, T> {
-    fn check(&self, _: &Expected<'_, T>) -> Result<()> {
-        is_copy(&values::<T>(&self.to, self.work.layout())?, self.work)
+    fn check(&mut self, _: &Expected<'_, T>) -> Result<()> {
+        for _ in 1..self.pairs.len() {
+            self.call()?;
+        }
+        let layout = self.work.layout();
+        self.pairs.iter().try_for_each(|(_, to)| is_copy(&values::<T>(to, layout)?, self.work))
     }
 }
 
@@ -80,7 +94,7 @@ impl<T: Value> Call for StreamCopy<'_, T> {
 }
 
 impl<T: Value> Contestant<T> for StreamCopy<'_, T> {
-    fn check(&self, _: &Expected<'_, T>) -> Result<()> {
+    fn check(&mut self, _: &Expected<'_, T>) -> Result<()> {
         is_copy(&self.to, self.work)
     }
 }

@@ -1,18 +1,20 @@
 //! Who is timed, and all that they have in common.
 //!
-//! Every contestant reads the workload's own memory and writes to memory that it got
-//! when it was made. Ours and libtorch do the operation; the copies move one array of
-//! the input's size and show what the memory can do.
+//! Every contestant reads the workload's own memory, or on a GPU copies of it, and writes to
+//! memory that it got when it was made. Ours and libtorch do the operation; the copies move
+//! one array of the input's size and show what the memory can do.
 
 mod copy;
 mod libtorch;
+mod on_device;
 mod ours;
 
 pub use copy::{LibtorchCopy, StreamCopy};
-pub use libtorch::Libtorch;
+pub use libtorch::{Kernels, Libtorch, Setting};
+pub use on_device::OursOnDevice;
 pub use ours::Ours;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,10 +33,12 @@ use crate::workload::Workload;
 #[serde(rename_all = "snake_case")]
 #[clap(rename_all = "snake_case")]
 pub enum Who {
-    /// `batchnorm`.
+    /// `batchnorm`; on a GPU, `bn-cuda`.
     Ours,
-    /// libtorch's batch norm.
+    /// libtorch's batch norm, by its own kernels.
     Libtorch,
+    /// cuDNN's batch norm, through libtorch.
+    Cudnn,
     /// libtorch's `copy_` of the input.
     Copy,
     /// A copy of the input with stores that pass the caches by.
@@ -42,32 +46,48 @@ pub enum Who {
 }
 
 impl Who {
-    /// Those that this machine has, in the order of their turns.
+    /// Those that this machine's processor has, in the order of their turns.
     pub fn here() -> Vec<Who> {
         let all = [Who::Ours, Who::Libtorch, Who::Copy, Who::StreamCopy];
         all.into_iter().filter(|&who| who != Who::StreamCopy || StreamCopy::<f32>::IS_HERE).collect()
+    }
+
+    /// Those of a GPU.
+    pub fn on_cuda() -> Vec<Who> {
+        vec![Who::Ours, Who::Libtorch, Who::Cudnn, Who::Copy]
+    }
+
+    /// Whether it moves the input and does nothing else.
+    pub fn copies(self) -> bool {
+        matches!(self, Who::Copy | Who::StreamCopy)
     }
 }
 
 /// One that does an operation on a workload, again and again.
 pub trait Contestant<T: Value>: Call {
     /// Compares what the first call gave with the truth. (Later calls of a training pass
-    /// go on from its running statistics.)
+    /// go on from its running statistics.) One that has several copies of the arrays makes
+    /// the calls that the others wait for, and compares those too.
     ///
     /// # Errors
     /// [`crate::Outside`], or what kept the result from being read.
-    fn check(&self, expected: &Expected<'_, T>) -> Result<()>;
+    fn check(&mut self, expected: &Expected<'_, T>) -> Result<()>;
 }
 
 /// The contestant of that name on the CPU.
 ///
 /// # Errors
 /// What libtorch refuses.
-pub fn enter<'a, T: Value>(who: Who, work: &'a Workload<T>, op: Op) -> Result<Box<dyn Contestant<T> + 'a>> {
+pub(crate) fn enter<'a, T: Value>(
+    who: Who,
+    work: &'a Workload<T>,
+    op: Op,
+) -> Result<Box<dyn Contestant<T> + 'a>> {
     Ok(match who {
         Who::Ours => Box::new(Ours::new(work, op)?),
-        Who::Libtorch => Box::new(Libtorch::new(work, op, Device::Cpu)?),
-        Who::Copy => Box::new(LibtorchCopy::new(work)?),
+        Who::Libtorch => Box::new(Libtorch::new(work, op, Setting::CPU)?),
+        Who::Copy => Box::new(LibtorchCopy::new(work, Device::Cpu, 1)?),
         Who::StreamCopy => Box::new(StreamCopy::new(work)),
+        Who::Cudnn => bail!("cuDNN runs on a GPU alone"),
     })
 }

@@ -16,7 +16,7 @@ impl<T: Value> Call for Ours<'_, T> {
 }
 
 impl<T: Value> Contestant<T> for Ours<'_, T> {
-    fn check(&self, expected: &Expected<'_, T>) -> Result<()> {
+    fn check(&mut self, expected: &Expected<'_, T>) -> Result<()> {
         if self.op().is_backward() {
             let n = self.per_channel();
             ensure!(self.sums.iter().all(|sums| sums.count == n), "not every value was summed");

@@ -68,7 +68,11 @@ fn about(run: &Record) -> Markup {
         p {
             "The last run: " (date(run.unix_time)) ", revision " code { (run.revision) }
             ", libtorch " (run.libtorch) ", on " (machine.processor) ", " (machine.threads)
-            " processors, " (machine.os) "."
+            " processors, " (machine.os)
+            @if let Some(cuda) = &machine.cuda {
+                ", on its " (cuda.name) ", driver " (cuda.driver.as_deref().unwrap_or("unknown"))
+            }
+            "."
         }
         @if let Some(warning) = machine.warning() {
             p.warning { "Warning: " (warning) }
@@ -77,15 +81,15 @@ fn about(run: &Record) -> Markup {
 }
 
 fn over_time(runs: &[&Record]) -> Markup {
-    let keys: BTreeSet<&String> = runs.iter().flat_map(|run| run.geomean.keys()).collect();
-    let series = keys.iter().map(|key| Series {
-        name: key.to_string(),
-        points: (1..)
-            .zip(runs)
-            .filter_map(|(number, run)| Some((f64::from(number), *run.geomean.get(*key)?)))
-            .collect(),
-        line: true,
-    });
+    // A GPU's ratios are others than a processor's.
+    let mut series = BTreeMap::<String, Vec<(f64, f64)>>::new();
+    for (number, run) in (1..).zip(runs) {
+        let place = run.machine.cuda.as_ref().map_or(String::new(), |cuda| format!("{}: ", cuda.name));
+        for (key, mean) in &run.geomean {
+            series.entry(format!("{place}{key}")).or_default().push((f64::from(number), *mean));
+        }
+    }
+    let series = series.into_iter().map(|(name, points)| Series { name, points, line: true });
     let chart = Chart {
         x: format!("run, of {}", runs.len()),
         y: "libtorch's time / ours".into(),

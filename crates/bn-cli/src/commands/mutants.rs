@@ -10,6 +10,7 @@ use bn_suite::mutants;
 use bn_suite::protocol;
 use clap::{Args, ValueEnum};
 
+use crate::engine::{self, CUDA_EMULATED};
 use crate::selection::{self, CasesArguments};
 use crate::{names, progress, style};
 
@@ -37,7 +38,8 @@ enum Format {
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let suspects = chosen(arguments.mutant.as_deref())?;
     let cases = cases(&arguments.cases)?;
-    let bar = progress::bar(suspects.mutants.len() + suspects.variants.len(), "judging");
+    let engines = suspects.mutants.len() + suspects.variants.len() + suspects.partial.len();
+    let bar = progress::bar(engines, "judging");
     protocol::silence_engines();
     let matrix = kill_matrix::run(&suspects, &cases, || bar.inc(1));
     bar.finish_and_clear();
@@ -50,10 +52,13 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     Ok(matrix.is_clean())
 }
 
-/// Everybody, or one mutant alone.
+/// Everybody, our CUDA kernels on the emulator among them, or one mutant alone.
 fn chosen(name: Option<&str>) -> Result<Suspects> {
     let all = Suspects::all()?;
-    let Some(name) = name else { return Ok(all) };
+    let Some(name) = name else {
+        let emulated = engine::constructor(CUDA_EMULATED).map(|make| (CUDA_EMULATED.to_owned(), make));
+        return Ok(Suspects { partial: emulated.into_iter().collect(), ..all });
+    };
     let known = all.mutants.iter().map(|mutant| mutant.name);
     let unknown = || names::unknown("mutant", name, known, "`bn mutants` lists them");
     let mutant = mutants::by_name(name).with_context(unknown)?;
@@ -107,10 +112,11 @@ fn write_variants(out: &mut impl Write, matrix: &KillMatrix) -> Result<()> {
             [] => style::good("by no case"),
             cases => style::bad(cases.join(", ")),
         };
-        vec![variant.name.clone(), style::ratio(variant.worst_ratio), refused]
+        let unsupported = variant.unsupported.to_string();
+        vec![variant.name.clone(), style::ratio(variant.worst_ratio), unsupported, refused]
     };
     let rows = matrix.variants.iter().map(row).collect();
-    writeln!(out, "{}", style::table(&["right engine", "worst", "refused"], rows, 1..2))?;
+    writeln!(out, "{}", style::table(&["right engine", "worst", "not asked", "refused"], rows, 1..3))?;
     Ok(())
 }
 

@@ -8,7 +8,8 @@
 //! | `bn-perf report --history FILE` | a page of what was measured so far |
 //!
 //! Exit status: 0 when everything was measured, 2 when the question was wrong or a
-//! result of ours was. The gate's verdict besides: 1 slower, 3 none.
+//! result of ours was, 3 when nothing was run for want of a device. The gate's verdict
+//! besides: 1 slower, 3 none.
 
 mod gate;
 mod measure;
@@ -18,6 +19,7 @@ mod report;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use bn_bench::cuda::NotRun;
 use clap::{Parser, Subcommand};
 
 /// How fast our batch norm is, in turns with libtorch, on the layers of real networks.
@@ -57,6 +59,10 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(status) => status,
+        Err(error) if error.is::<NotRun>() => {
+            anstream::eprintln!("not run: {error:#}");
+            ExitCode::from(3)
+        }
         Err(error) => {
             anstream::eprintln!("error: {error:#}");
             ExitCode::from(2)

@@ -1,15 +1,17 @@
 //! `bn-perf`: a run, and how it is shown.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bn_bench::axes::{Cache, DType, Layout, Op};
+use bn_bench::cuda::Cuda;
 use bn_bench::history::Line;
 use bn_bench::machine::Machine;
 use bn_bench::networks::Network;
 use bn_bench::paired::Plan;
+use bn_bench::record::Row;
 use bn_bench::table::tables;
-use bn_bench::{Settings, run as measure};
-use clap::Args;
+use bn_bench::{Settings, run as measure, run_on_cuda};
 use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::{Format, OutputArguments};
@@ -21,7 +23,10 @@ pub struct Arguments {
     /// Whose layers.
     #[arg(long = "network", value_delimiter = ',', default_value = "resnet50", value_parser = network_names())]
     networks: Vec<String>,
-    /// With so many threads.
+    /// Where: on the processor, or on the first CUDA device.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: Device,
+    /// With so many threads of the processor.
     #[arg(long, value_delimiter = ',', default_value = "1", value_parser = thread_count)]
     threads: Vec<usize>,
     /// In these dtypes; parameters are f32 beside bf16 and f16.
@@ -39,11 +44,22 @@ pub struct Arguments {
     /// How long to measure a row; at least 5 rounds, at most 100.
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     seconds_per_row: f64,
-    /// What the caches hold: what the call before left, or something else.
+    /// What the caches hold: what the call before left, or something else. On a GPU a cold
+    /// call takes other copies of the arrays, which do not fit into its cache together.
     #[arg(long, value_enum, default_value = "warm")]
     cache: Cache,
     #[command(flatten)]
     output: OutputArguments,
+}
+
+/// Where to measure.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Device {
+    /// The processor: batchnorm, libtorch, and copies.
+    Cpu,
+    /// The first CUDA device: bn-cuda, libtorch's own kernels, cuDNN, and a copy. Without one
+    /// nothing is run, and the exit status is 3.
+    Cuda,
 }
 
 fn network_names() -> PossibleValuesParser {
@@ -80,16 +96,23 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// Measures, and prints or writes.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let settings = arguments.settings();
+    let on_cuda = arguments.device == Device::Cuda;
+    ensure!(!on_cuda || settings.threads == [1], "--threads are the processor's, and --device is cuda");
     let output = arguments.output.open()?;
+    let cuda = on_cuda.then(|| Cuda::find(arguments.cache)).transpose()?;
     let machine = Machine::look();
     if let Some(warning) = machine.warning() {
         anstream::eprintln!("WARNING: {warning}");
     }
     let bar = bar(settings.rows());
-    let record = measure(&settings, machine, |row| {
+    let progress = |row: &Row| {
         bar.set_message(row.subject.network.clone());
         bar.inc(1);
-    })?;
+    };
+    let record = match cuda {
+        Some(cuda) => run_on_cuda(&settings, cuda, machine, progress)?,
+        None => measure(&settings, machine, progress)?,
+    };
     bar.finish_and_clear();
     let text = match arguments.output.format {
         Format::Json => record.to_json(),
