@@ -7,9 +7,10 @@
 
 namespace emulator {
 
-thread_local Machine* machine = nullptr;
-
 namespace {
+
+// The one that runs on this thread of the host.
+thread_local Machine* machine = nullptr;
 
 constexpr size_t STACK_BYTES = 64 * 1024;
 constexpr int SMALLEST_ELEMENT = 2;
@@ -44,7 +45,7 @@ Registration::Registration(const char* name, Body body, unsigned long long argum
 }
 
 Block::Block(const Launch& launch, int index)
-    : index(index), shared(launch.shared_bytes), warps(launch.threads / WARP_SIZE) {}
+    : index(index), shared(launch.shared_bytes), warps(launch.threads / WARP) {}
 
 Machine::Machine(const Launch& launch, Outcome& outcome)
     : launch(launch), outcome(outcome), random_state(launch.seed * 2 + 1) {
@@ -56,7 +57,7 @@ Machine::Machine(const Launch& launch, Outcome& outcome)
 
 void Machine::run(Body body) {
     this->body = body;
-    if (launch.threads < WARP_SIZE || launch.threads > 1024 || launch.threads % WARP_SIZE != 0) {
+    if (launch.threads < WARP || launch.threads > 1024 || launch.threads % WARP != 0) {
         return fail("a block has 32 to 1024 threads in whole warps, not " + number(launch.threads));
     }
     if (launch.cluster < 1 || launch.cluster > 16 || launch.blocks % launch.cluster != 0) {
@@ -174,8 +175,8 @@ void Machine::grid_barrier() {
 }
 
 double Machine::exchange(double value, int mask) {
-    int lane = current->thread % WARP_SIZE;
-    Warp& warp = current->block->warps[current->thread / WARP_SIZE];
+    int lane = current->thread % WARP;
+    Warp& warp = current->block->warps[current->thread / WARP];
     unsigned epoch = warp.gate.epoch;
     if (warp.gate.arrived > 0 && warp.mask != mask) {
         fail("exchanges with mask " + number(mask) + ", its warp with " + number(warp.mask));
@@ -183,7 +184,7 @@ double Machine::exchange(double value, int mask) {
     warp.mask = mask;
     double* values = warp.values[epoch % 2];
     values[lane] = value;
-    if (++warp.gate.arrived < WARP_SIZE) {
+    if (++warp.gate.arrived < WARP) {
         wait(warp.gate.epoch, epoch);
     } else {
         warp.gate.arrived = 0;
@@ -350,6 +351,30 @@ void Machine::fail(const std::string& message) {
     // From a fiber, never to come back.
     if (current) yield();
 }
+
+int thread() { return machine->thread(); }
+int threads() { return machine->threads(); }
+int block() { return machine->block(); }
+int blocks() { return machine->blocks_of_grid(); }
+int cluster_rank() { return machine->cluster_rank(); }
+int cluster_size() { return machine->cluster_size(); }
+unsigned char* shared_memory() { return machine->shared(); }
+void barrier() { machine->barrier(); }
+void cluster_barrier() { machine->cluster_barrier(); }
+void grid_barrier() { machine->grid_barrier(); }
+double exchange(double value, int mask) { return machine->exchange(value, mask); }
+void touch_shared(const void* place, int bytes, Access access) { machine->touch_shared(place, bytes, access); }
+const void* touch_remote(const void* place, int bytes, int rank) { return machine->touch_remote(place, bytes, rank); }
+void touch_global(const void* place, int bytes, Access access) { machine->touch_global(place, bytes, access); }
+void start_transaction(const void* place) { machine->start_transaction(place); }
+void expect(const void* place, int bytes) { machine->expect(place, bytes); }
+void wait_for(const void* place, unsigned phase) { machine->wait_for(place, phase); }
+void copy_in(void* to, const void* from, int bytes, const void* transaction) {
+    machine->copy_in(to, from, bytes, transaction);
+}
+void hand_over() { machine->hand_over(); }
+void copy_out(void* to, const void* from, int bytes) { machine->copy_out(to, from, bytes); }
+void wait_for_copies_out() { machine->wait_for_copies_out(); }
 
 // splitmix64
 unsigned long long Machine::random() {

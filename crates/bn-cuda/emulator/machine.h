@@ -21,10 +21,9 @@
 
 #include "context.h"
 #include "shared.h"
+#include "words.h"
 
 namespace emulator {
-
-constexpr int WARP_SIZE = 32;
 
 // An array of the launch.
 struct Range {
@@ -58,18 +57,6 @@ struct Outcome {
 
 enum Schedule { ASCENDING, DESCENDING, SHUFFLED };
 
-typedef void (*Body)(const void* arguments);
-
-// A kernel's entry in the table of all of them.
-struct Registration {
-    const char* name;
-    Body body;
-    unsigned long long arguments_bytes;
-    const Registration* next;
-
-    Registration(const char* name, Body body, unsigned long long arguments_bytes);
-};
-
 // A count of arrivals, and how often it was complete: who waits, waits for the latter to rise.
 struct Gate {
     int arrived = 0;
@@ -79,7 +66,7 @@ struct Gate {
 struct Warp {
     Gate gate;
     int mask = 0;
-    double values[2][WARP_SIZE];
+    double values[2][WARP];
 };
 
 // A barrier in shared memory that counts bytes: complete when one thread has said how many
@@ -144,7 +131,7 @@ public:
     // Runs the groups of blocks one after the other, and stops at the first fault.
     void run(Body body);
 
-    // What a fiber may ask.
+    // What a fiber may ask: the functions of words.h.
     int thread() const { return current->thread; }
     int threads() const { return launch.threads; }
     int block() const { return current->block->index; }
@@ -210,7 +197,5 @@ private:
     void fail(const std::string& message);
     unsigned long long random();
 };
-
-extern thread_local Machine* machine;
 
 }  // namespace emulator

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-namespace emulator {
+#include "words.h"
 
-enum Access { READ, WRITE };
+namespace emulator {
 
 // Where a thread stands: what it did is ordered before what another thread does once that
 // one is past a later barrier that both take part in.

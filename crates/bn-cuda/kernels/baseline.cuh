@@ -81,3 +81,11 @@ template <class T, bool OF_BATCH> DEVICE void baseline_backward(const Backward& 
         to.set(i, gradient.of(g.get(i), OF_BATCH ? x.get(i) : 0.0));
     }
 }
+
+#define BASELINE(dtype, T)                                                             \
+    KERNEL(baseline_forward_train_##dtype, baseline_forward_train<T>, ForwardTrain)    \
+    KERNEL(baseline_forward_eval_##dtype, baseline_forward_eval<T>, ForwardEval)       \
+    KERNEL(baseline_backward_train_##dtype, (baseline_backward<T, true>), Backward)    \
+    KERNEL(baseline_backward_eval_##dtype, (baseline_backward<T, false>), Backward)
+
+FOR_EACH_DTYPE(BASELINE)

@@ -257,3 +257,15 @@ template <class T, bool OF_BATCH> DEVICE void slab_backward(const Backward& a) {
     });
     send(slab, gradients, a.grad_input);
 }
+
+#ifdef HAS_CLUSTERS
+
+#define SLAB(dtype, T)                                                                 \
+    KERNEL(slab_forward_train_##dtype, slab_forward_train<T>, ForwardTrain)            \
+    KERNEL(slab_forward_eval_##dtype, slab_forward_eval<T>, ForwardEval)               \
+    KERNEL(slab_backward_train_##dtype, (slab_backward<T, true>), Backward)            \
+    KERNEL(slab_backward_eval_##dtype, (slab_backward<T, false>), Backward)
+
+FOR_EACH_DTYPE(SLAB)
+
+#endif

@@ -12,7 +12,7 @@
 //
 //   memory  two tiles of rows × group × spatial values of each array | desk
 #pragma once
-#include "resident.cuh"
+#include "rows.cuh"
 
 // What a block keeps beside the tiles.
 struct StreamDesk {
@@ -200,3 +200,14 @@ template <class T, bool OF_BATCH> DEVICE void stream_backward(const Backward& a)
         });
     });
 }
+
+#ifdef HAS_CLUSTERS
+
+#define STREAM(dtype, T)                                                               \
+    KERNEL(stream_forward_train_##dtype, stream_forward_train<T>, ForwardTrain)        \
+    KERNEL(stream_backward_train_##dtype, (stream_backward<T, true>), Backward)        \
+    KERNEL(stream_backward_eval_##dtype, (stream_backward<T, false>), Backward)
+
+FOR_EACH_DTYPE(STREAM)
+
+#endif

@@ -22,10 +22,10 @@ const SOURCES: [&str; 11] = [
     include_str!("../kernels/formulas.cuh"),
     include_str!("../kernels/sum.cuh"),
     include_str!("../kernels/baseline.cuh"),
+    include_str!("../kernels/rows.cuh"),
     include_str!("../kernels/resident.cuh"),
     include_str!("../kernels/slab.cuh"),
     include_str!("../kernels/stream.cuh"),
-    include_str!("../kernels/batchnorm.cu"),
 ];
 
 /// A CUDA device with the kernels loaded.

@@ -32,16 +32,17 @@ pub fn mutants() -> Vec<Mutant> {
         [("sum.cuh", SUM), ("channel.cuh", CHANNEL), ("element.cuh", ELEMENT), ("formulas.cuh", FORMULAS)];
     let more = [
         ("baseline.cuh", BASELINE),
+        ("rows.cuh", ROWS),
         ("resident.cuh", RESIDENT),
         ("slab.cuh", SLAB),
         ("stream.cuh", STREAM),
-        ("batchnorm.cu", TABLE),
     ];
     let written = groups.into_iter().chain(more).flat_map(|(file, group)| {
         group.iter().map(move |&(name, find, replace)| Mutant { name, file, find, replace, place: 0 })
     });
-    let left_out =
-        ["sum.cuh", "baseline.cuh", "resident.cuh", "slab.cuh", "stream.cuh"].into_iter().flat_map(left_out);
+    let left_out = ["sum.cuh", "baseline.cuh", "rows.cuh", "resident.cuh", "slab.cuh", "stream.cuh"]
+        .into_iter()
+        .flat_map(left_out);
     written.chain(left_out).collect()
 }
 
@@ -157,9 +158,15 @@ const BASELINE: &[Change] = &[
     ("the bias is 1 where there is none", "parameter(a.bias, c, 0.0)", "parameter(a.bias, c, 1.0)"),
     ("every thread answers the sums", "if (thread() == 0) tell", "tell"),
     ("grad_weight is not scaled", "block_sum(dot, totals) * s.invstd", "block_sum(dot, totals)"),
+    (
+        "evaluation differentiates the batch's statistics",
+        "baseline_backward<T, false>",
+        "baseline_backward<T, true>",
+    ),
+    ("training differentiates constants", "baseline_backward<T, true>", "baseline_backward<T, false>"),
 ];
 
-const RESIDENT: &[Change] = &[
+const ROWS: &[Change] = &[
     ("the end of a row is one late", "i >= spatial", "i > spatial"),
     ("a row is skipped", "                row++;\n", "                row += 2;\n"),
     ("rows are rounded down", "geometry.batch - part.rank + size - 1", "geometry.batch - part.rank"),
@@ -186,6 +193,9 @@ const RESIDENT: &[Change] = &[
         "int w = channel; w < warps; w++",
     ),
     ("a piece is taken for a row", "n - whole * g.pieces", "n % 2 * 0"),
+];
+
+const RESIDENT: &[Change] = &[
     ("both sums share a place", "part.sum(squares, 1)", "part.sum(squares, 0)"),
     ("more bytes are expected than come", "ARRAYS * part.rows * bytes", "ARRAYS * part.rows * bytes + 16"),
     ("fewer bytes are expected than come", "ARRAYS * part.rows * bytes", "part.rows * bytes - 16"),
@@ -207,6 +217,12 @@ const RESIDENT: &[Change] = &[
     ),
     ("every warp answers", "part.first == 0 && part.rank == 0) tell", "part.rank == 0) tell"),
     ("eps is forgotten", "squares / n + a.eps", "squares / n"),
+    (
+        "evaluation differentiates the batch's statistics",
+        "resident_backward<T, false>",
+        "resident_backward<T, true>",
+    ),
+    ("training differentiates constants", "resident_backward<T, true>", "resident_backward<T, false>"),
 ];
 
 const SLAB: &[Change] = &[
@@ -257,6 +273,8 @@ const SLAB: &[Change] = &[
         "widen(load_shared(values + at)) - mean, dot)",
         "widen(load_shared(values + at)), dot)",
     ),
+    ("evaluation differentiates the batch's statistics", "slab_backward<T, false>", "slab_backward<T, true>"),
+    ("training differentiates constants", "slab_backward<T, true>", "slab_backward<T, false>"),
 ];
 
 const STREAM: &[Change] = &[
@@ -296,31 +314,10 @@ const STREAM: &[Change] = &[
         "part, from + row), (unsigned char*)",
         "part, row), (unsigned char*)",
     ),
-];
-
-const TABLE: &[Change] = &[
     (
         "evaluation differentiates the batch's statistics",
-        "baseline_backward<T, false>",
-        "baseline_backward<T, true>",
-    ),
-    ("training differentiates constants", "baseline_backward<T, true>", "baseline_backward<T, false>"),
-    (
-        "resident: evaluation differentiates the batch's",
-        "resident_backward<T, false>",
-        "resident_backward<T, true>",
-    ),
-    (
-        "resident: training differentiates constants",
-        "resident_backward<T, true>",
-        "resident_backward<T, false>",
-    ),
-    ("slab: evaluation differentiates the batch's", "slab_backward<T, false>", "slab_backward<T, true>"),
-    (
-        "stream: evaluation differentiates the batch's",
         "stream_backward<T, false>",
         "stream_backward<T, true>",
     ),
-    ("stream: training differentiates constants", "stream_backward<T, true>", "stream_backward<T, false>"),
-    ("slab: training differentiates constants", "slab_backward<T, true>", "slab_backward<T, false>"),
+    ("training differentiates constants", "stream_backward<T, true>", "stream_backward<T, false>"),
 ];
