@@ -13,7 +13,6 @@ namespace {
 thread_local Machine* machine = nullptr;
 
 constexpr size_t STACK_BYTES = 64 * 1024;
-constexpr int SMALLEST_ELEMENT = 2;
 constexpr int LARGEST_ACCESS = 16;
 
 // More accesses than any launch needs that ends.
@@ -51,7 +50,7 @@ Machine::Machine(const Launch& launch, Outcome& outcome)
     : launch(launch), outcome(outcome), random_state(launch.seed * 2 + 1) {
     for (unsigned long long i = 0; i < launch.range_count; i++) {
         const Range& range = launch.ranges[i];
-        writers.emplace_back(range.writable ? range.bytes / SMALLEST_ELEMENT + 1 : 0);
+        writers.emplace_back(range.writable ? range.bytes : 0);
     }
 }
 
@@ -237,8 +236,8 @@ void Machine::touch_global(const void* place, int bytes, Access access) {
         (access == READ ? outcome.loaded_bytes : outcome.stored_bytes) += bytes;
         if (!range.writable) return;
         Moment me = now();
-        size_t first = (byte - range.start) / SMALLEST_ELEMENT;
-        for (size_t cell = first; cell < first + bytes / SMALLEST_ELEMENT; cell++) {
+        size_t first = byte - range.start;
+        for (size_t cell = first; cell < first + bytes; cell++) {
             Writer& writer = writers[i][cell];
             bool is_ordered = writer.group == group_number && is_before(writer.moment, me);
             if (writer.group != Writer::NOBODY && !is_ordered) return refuse("which another thread wrote");
@@ -363,6 +362,12 @@ void barrier() { machine->barrier(); }
 void cluster_barrier() { machine->cluster_barrier(); }
 void grid_barrier() { machine->grid_barrier(); }
 double exchange(double value, int mask) { return machine->exchange(value, mask); }
+unsigned vote(bool bit) {
+    // A sum of different powers of two, which are fewer than the bits of an f64.
+    double bits = bit ? (double)(1u << thread() % WARP) : 0;
+    for (int mask = 1; mask < WARP; mask *= 2) bits += exchange(bits, mask);
+    return (unsigned)bits;
+}
 void touch_shared(const void* place, int bytes, Access access) { machine->touch_shared(place, bytes, access); }
 const void* touch_remote(const void* place, int bytes, int rank) { return machine->touch_remote(place, bytes, rank); }
 void touch_global(const void* place, int bytes, Access access) { machine->touch_global(place, bytes, access); }

@@ -172,7 +172,7 @@ private:
     int group_number = 0;
     Gate group;
     std::deque<Copy> arriving;
-    // For each array that may be written: who wrote each two bytes last.
+    // For each array that may be written: who wrote each byte last.
     std::vector<std::vector<Writer>> writers;
 
     Fiber* current = nullptr;

@@ -34,6 +34,7 @@ void barrier();
 void cluster_barrier();
 void grid_barrier();
 double exchange(double value, int mask);
+unsigned vote(bool bit);
 
 void touch_shared(const void* place, int bytes, Access access);
 // The same place in the shared memory of another block of the cluster.

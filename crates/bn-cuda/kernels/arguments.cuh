@@ -16,6 +16,12 @@ struct Array {
     long long stride[AXES];
 };
 
+// What follows the normalisation in y = relu(bn(x)) and y = relu(bn(x) + residual).
+struct Relu {
+    Array residual;  // null: nothing is added
+    Array mask;      // its elements are bits, what relu lets through; null: there is no relu
+};
+
 // How an array without gaps is cut up for kernels that keep it in shared memory.
 struct Geometry {
     long long batch;       // contiguous: N, times the pieces; channels-last: all positions
@@ -41,6 +47,7 @@ struct Statistics {
 struct ForwardTrain {
     Array input;
     Array output;
+    Relu relu;
     const float* weight;    // null: 1
     const float* bias;      // null: 0
     float* running_mean;    // null: not tracked
@@ -57,6 +64,7 @@ struct ForwardTrain {
 struct ForwardEval {
     Array input;
     Array output;
+    Relu relu;
     const float* weight;
     const float* bias;
     const float* running_mean;
@@ -72,6 +80,8 @@ struct Backward {
     Array input;
     Array grad_output;
     Array grad_input;
+    Array mask;           // of the relu that followed
+    Array grad_residual;  // what it let through of grad_output
     const float* weight;
     const Statistics* saved;
     float* grad_weight;

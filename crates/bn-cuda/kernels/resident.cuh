@@ -5,7 +5,7 @@
 // the batch. The rows of the group are copied into shared memory; there the block sums,
 // the cluster adds the blocks' sums up, and what is computed is written in place and copied out.
 //
-//   memory  rows × group × spatial values | totals | partials | transaction
+//   memory  rows × group × spatial values of each array | totals | partials | transaction
 //
 // Sums run in an order that the launch settles: a thread's own values, its warp, the warps of
 // its channel, the blocks of the cluster.
@@ -20,18 +20,18 @@ template <class T> DEVICE Part<T> part_of(const Geometry& geometry, int arrays, 
     return part;
 }
 
-// Copies this block's rows of some arrays into shared memory, each to its slab.
+// Copies this block's rows of those arrays that there are into shared memory, each to its slab.
 template <class T, int ARRAYS> DEVICE void bring(const Part<T>& part, const Array* const (&arrays)[ARRAYS]) {
     Transaction* arrival = &part.desk->arrival;
     int bytes = row_bytes(part);
     if (thread() == 0) start_transaction(arrival);
     barrier();
-    if (thread() == 0) expect(arrival, ARRAYS * part.rows * bytes);
+    if (thread() == 0) expect(arrival, number_of(arrays) * part.rows * bytes);
     if (thread() < WARP) {
         for (int row = thread(); row < part.rows; row += WARP) {
             for (int i = 0; i < ARRAYS; i++) {
-                unsigned char* slab = (unsigned char*)part.values + i * part.geometry.slab_bytes;
-                copy_in(slab + row * bytes, row_of<T>(*arrays[i], part, row), bytes, arrival);
+                if (!arrays[i]->data) continue;
+                copy_in((unsigned char*)part.slab(i) + row * bytes, row_of<T>(*arrays[i], part, row), bytes, arrival);
             }
         }
     }
@@ -51,9 +51,10 @@ template <class T> DEVICE void send(const Part<T>& part, T* values, const Array&
 }
 
 template <class T> DEVICE void resident_forward_train(const ForwardTrain& a) {
-    Part<T> part = part_of<T>(a.geometry, 1, cluster_size());
-    bring(part, {&a.input});
+    Part<T> part = part_of<T>(a.geometry, arrays_of(a.relu), cluster_size());
+    bring(part, {&a.input, &a.relu.residual});
     T* values = part.values;
+    const T* residual = part.slab(1);
     double n = (double)a.count;
 
     double sum = 0;
@@ -71,8 +72,9 @@ template <class T> DEVICE void resident_forward_train(const ForwardTrain& a) {
     double factor = invstd * parameter(a.weight, c, 1.0), bias = parameter(a.bias, c, 0.0);
     part.each([&](int at) {
         double d = widen(load_shared(values + at)) - mean;
-        store_shared(values + at, rounded<T>(fused(d, factor, bias)));
+        store_shared(values + at, activated(a.relu, fused(d, factor, bias), residual + at));
     });
+    note_rows(part, values, a.relu.mask, 0);
     if (part.first == 0 && part.rank == 0) remember(a, c, {mean, invstd}, squares);
     send(part, values, a.output);
     cluster_barrier();  // other blocks may still read this one's sums
@@ -80,16 +82,18 @@ template <class T> DEVICE void resident_forward_train(const ForwardTrain& a) {
 
 // Nothing is added up, so the blocks of a group are no cluster: any number may share it.
 template <class T> DEVICE void resident_forward_eval(const ForwardEval& a) {
-    Part<T> part = part_of<T>(a.geometry, 1, (int)a.geometry.splits);
-    bring(part, {&a.input});
+    Part<T> part = part_of<T>(a.geometry, arrays_of(a.relu), (int)a.geometry.splits);
+    bring(part, {&a.input, &a.relu.residual});
     T* values = part.values;
+    const T* residual = part.slab(1);
     long long c = part.first_channel() + part.channel;
     Statistics s = of_running(a, c);
     double factor = s.invstd * parameter(a.weight, c, 1.0), bias = parameter(a.bias, c, 0.0);
     part.each([&](int at) {
         double d = widen(load_shared(values + at)) - s.mean;
-        store_shared(values + at, rounded<T>(fused(d, factor, bias)));
+        store_shared(values + at, activated(a.relu, fused(d, factor, bias), residual + at));
     });
+    note_rows(part, values, a.relu.mask, 0);
     if (part.first == 0 && part.rank == 0) remember(a.saved, c, s);
     send(part, values, a.output);
 }
@@ -98,7 +102,9 @@ template <class T, bool OF_BATCH> DEVICE void resident_backward(const Backward& 
     Part<T> part = part_of<T>(a.geometry, 2, cluster_size());
     bring(part, {&a.grad_output, &a.input});
     T* gradients = part.values;
-    const T* values = (const T*)((unsigned char*)part.values + a.geometry.slab_bytes);
+    const T* values = part.slab(1);
+    gate_rows(part, gradients, a.mask, 0);
+    if (a.grad_residual.data) send(part, gradients, a.grad_residual);
     long long c = part.first_channel() + part.channel;
     Statistics s = {load(&a.saved[c].mean), load(&a.saved[c].invstd)};
 

@@ -5,6 +5,7 @@
 // Where there are more warps than channels, several warps share one.
 #pragma once
 #include "formulas.cuh"
+#include "relu.cuh"
 #include "sum.cuh"
 
 constexpr int MOST_WARPS = 32;
@@ -33,6 +34,11 @@ template <class T> struct Part {
     int step;
 
     DEVICE_METHOD long long first_channel() const { return (long long)(index / size) * geometry.group; }
+
+    // Where the rows of one of several arrays start.
+    DEVICE_METHOD T* slab(int array) const {
+        return (T*)((unsigned char*)values + array * geometry.slab_bytes);
+    }
 
     // Calls visit(offset) for each of this thread's values.
     template <class Visit> DEVICE_METHOD void each(Visit visit) const {
@@ -76,12 +82,16 @@ template <class T> struct Part {
     }
 };
 
-// Where the first value of this block's row lies in an array of the group's shape.
-template <class T> DEVICE T* row_of(const Array& array, const Part<T>& part, int row) {
+// The number of the first value of this block's row, in an array of the group's shape.
+template <class T> DEVICE long long row_start(const Part<T>& part, int row) {
     const Geometry& g = part.geometry;
     long long n = part.rank + (long long)row * part.size;
     long long whole = n / g.pieces, piece = n - whole * g.pieces;
-    return (T*)array.data + ((whole * g.channels + part.first_channel()) * g.pieces + piece) * g.spatial;
+    return ((whole * g.channels + part.first_channel()) * g.pieces + piece) * g.spatial;
+}
+
+template <class T> DEVICE T* row_of(const Array& array, const Part<T>& part, int row) {
+    return (T*)array.data + row_start(part, row);
 }
 
 template <class T> DEVICE int row_bytes(const Part<T>& part) {
@@ -101,4 +111,28 @@ template <class T> DEVICE Part<T> part_among(const Geometry& geometry, int index
     part.first = warp / group * WARP + thread() % WARP;
     part.step = warps / group * WARP;
     return part;
+}
+
+// Calls visit(first value, their number, the mask's bytes) for each row of `part`, a warp to a row.
+// In shared memory the rows start at `values`; they are those from `from` on.
+template <class T, class Visit>
+DEVICE void each_row(const Part<T>& part, T* values, const Array& mask, int from, Visit visit) {
+    int count = (int)(part.geometry.group * part.geometry.spatial);
+    for (int row = thread() / WARP; row < part.rows; row += threads() / WARP) {
+        visit(values + row * count, count, byte_of(mask, row_start(part, from + row)));
+    }
+}
+
+// Notes what relu let through, once everyone has computed.
+template <class T> DEVICE void note_rows(const Part<T>& part, T* values, const Array& mask, int from) {
+    if (!mask.data) return;
+    barrier();
+    each_row(part, values, mask, from, [](T* row, int count, unsigned char* bytes) { note_bits(row, count, bytes, 0, WARP); });
+}
+
+// Makes g' of g, before anyone computes.
+template <class T> DEVICE void gate_rows(const Part<T>& part, T* gradients, const Array& mask, int from) {
+    if (!mask.data) return;
+    each_row(part, gradients, mask, from, [](T* row, int count, const unsigned char* bytes) { gate(row, count, bytes, 0, WARP); });
+    barrier();
 }

@@ -11,6 +11,7 @@
 // blocks, every 32nd, then the warp.
 #pragma once
 #include "formulas.cuh"
+#include "relu.cuh"
 #include "sum.cuh"
 
 // What a block keeps beside the values.
@@ -121,13 +122,30 @@ DEVICE void bring(const Slab<T>& slab, const Geometry& g, const Array* const (&a
     if (thread() == 0) start_transaction(arrival);
     barrier();
     if (thread() == 0) {
-        expect(arrival, ARRAYS * bytes);
+        expect(arrival, number_of(arrays) * bytes);
         for (int i = 0; i < ARRAYS && bytes > 0; i++) {
+            if (!arrays[i]->data) continue;
             const T* from = (const T*)arrays[i]->data + slab.first * slab.channels;
             copy_in(shared_memory() + i * g.slab_bytes, from, bytes, arrival);
         }
     }
     wait_for(arrival, 0);
+}
+
+// Notes what relu let through, once everyone has computed.
+template <class T> DEVICE void note(const Slab<T>& slab, T* values, const Array& mask) {
+    if (!mask.data) return;
+    barrier();
+    unsigned char* bytes = byte_of(mask, slab.first * slab.channels);
+    note_bits(values, slab.positions * slab.channels, bytes, thread() / WARP * WARP, threads());
+}
+
+// Makes g' of g, before anyone computes.
+template <class T> DEVICE void gate(const Slab<T>& slab, T* gradients, const Array& mask) {
+    if (!mask.data) return;
+    const unsigned char* bytes = byte_of(mask, slab.first * slab.channels);
+    gate(gradients, slab.positions * slab.channels, bytes, thread() / WARP * WARP, threads());
+    barrier();
 }
 
 template <class T> DEVICE void send(const Slab<T>& slab, T* values, const Array& array) {
@@ -143,9 +161,10 @@ template <class T> DEVICE void send(const Slab<T>& slab, T* values, const Array&
 // Each block measures its slab by itself: mean and Σ(x − mean)². Over the blocks, of n values
 // each, the mean is Σn·mean/Σn, and the squares are Σ(squares + n·(mean of block − mean)²).
 template <class T> DEVICE void slab_forward_train(const ForwardTrain& a) {
-    Slab<T> slab = slab_of<T>(a.geometry, a.scratch, 1);
-    bring(slab, a.geometry, {&a.input});
+    Slab<T> slab = slab_of<T>(a.geometry, a.scratch, arrays_of(a.relu));
+    bring(slab, a.geometry, {&a.input, &a.relu.residual});
     T* values = slab.values;
+    const T* residual = (const T*)(shared_memory() + a.geometry.slab_bytes);
 
     slab.each_channel([&](int c) {
         double n = slab.positions > 0 ? slab.positions : 1;
@@ -186,27 +205,30 @@ template <class T> DEVICE void slab_forward_train(const ForwardTrain& a) {
         double factor = s.invstd * parameter(a.weight, c, 1.0), bias = parameter(a.bias, c, 0.0);
         slab.each(c, [&](int at) {
             double d = widen(load_shared(values + at)) - s.mean;
-            store_shared(values + at, rounded<T>(fused(d, factor, bias)));
+            store_shared(values + at, activated(a.relu, fused(d, factor, bias), residual + at));
         });
     });
+    note(slab, values, a.relu.mask);
     send(slab, values, a.output);
 }
 
 // Nothing is added up, so the blocks need not run at the same time: there may be any number.
 template <class T> DEVICE void slab_forward_eval(const ForwardEval& a) {
-    Slab<T> slab = slab_of<T>(a.geometry, nullptr, 1);
-    bring(slab, a.geometry, {&a.input});
+    Slab<T> slab = slab_of<T>(a.geometry, nullptr, arrays_of(a.relu));
+    bring(slab, a.geometry, {&a.input, &a.relu.residual});
     T* values = slab.values;
+    const T* residual = (const T*)(shared_memory() + a.geometry.slab_bytes);
     slab.each_channel([&](int c) {
         if (c >= slab.channels) return;
         Statistics s = of_running(a, c);
         double factor = s.invstd * parameter(a.weight, c, 1.0), bias = parameter(a.bias, c, 0.0);
         slab.each(c, [&](int at) {
             double d = widen(load_shared(values + at)) - s.mean;
-            store_shared(values + at, rounded<T>(fused(d, factor, bias)));
+            store_shared(values + at, activated(a.relu, fused(d, factor, bias), residual + at));
         });
         if (block() == 0 && slab.team() == 0) remember(a.saved, c, s);
     });
+    note(slab, values, a.relu.mask);
     send(slab, values, a.output);
 }
 
@@ -215,6 +237,8 @@ template <class T, bool OF_BATCH> DEVICE void slab_backward(const Backward& a) {
     bring(slab, a.geometry, {&a.grad_output, &a.input});
     T* gradients = slab.values;
     const T* values = (const T*)(shared_memory() + a.geometry.slab_bytes);
+    gate(slab, gradients, a.mask);
+    if (a.grad_residual.data) send(slab, gradients, a.grad_residual);
 
     slab.each_channel([&](int c) {
         double mean = c < slab.channels ? load(&a.saved[c].mean) : 0.0;

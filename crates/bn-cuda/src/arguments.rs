@@ -21,6 +21,30 @@ pub struct Array {
     pub stride: [i64; AXES],
 }
 
+impl Array {
+    /// Where the i-th position of channel c lies, in logical order: `offset` of
+    /// `kernels/channel.cuh`.
+    pub(crate) fn place(&self, c: usize, mut i: usize) -> usize {
+        let mut place = c * self.channel_stride as usize;
+        for axis in (1..self.axes as usize).rev() {
+            let length = self.length[axis] as usize;
+            place += i % length * self.stride[axis] as usize;
+            i /= length;
+        }
+        place + i * self.stride[0] as usize
+    }
+}
+
+/// What follows the normalisation in y = relu(bn(x)) and y = relu(bn(x) + residual).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct Relu {
+    /// What is added first.
+    pub residual: Array,
+    /// Receives what relu lets through; its elements are bits.
+    pub mask: Array,
+}
+
 /// How an array without gaps is cut up for kernels that keep it in shared memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
@@ -62,6 +86,8 @@ pub struct ForwardTrain {
     pub input: Array,
     /// y.
     pub output: Array,
+    /// All absent where there is no relu.
+    pub relu: Relu,
     /// γ, f32.
     pub weight: u64,
     /// β, f32.
@@ -92,6 +118,8 @@ pub struct ForwardEval {
     pub input: Array,
     /// y.
     pub output: Array,
+    /// All absent where there is no relu.
+    pub relu: Relu,
     /// γ, f32.
     pub weight: u64,
     /// β, f32.
@@ -120,6 +148,10 @@ pub struct Backward {
     pub grad_output: Array,
     /// Receives ∂loss/∂x.
     pub grad_input: Array,
+    /// What relu let through, where one followed; its elements are bits.
+    pub mask: Array,
+    /// Receives ∂loss/∂residual.
+    pub grad_residual: Array,
     /// γ, f32.
     pub weight: u64,
     /// [`Statistics`] of the forward pass.

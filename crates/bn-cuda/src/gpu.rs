@@ -14,7 +14,7 @@ use crate::arguments::Arguments;
 use crate::device::{Device, DeviceError, Launch, Memory, Properties};
 
 /// The kernels, one text: the run-time compiler is given no files.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     include_str!("../kernels/device.cuh"),
     include_str!("../kernels/element.cuh"),
     include_str!("../kernels/arguments.cuh"),
@@ -22,6 +22,7 @@ const SOURCES: [&str; 11] = [
     include_str!("../kernels/formulas.cuh"),
     include_str!("../kernels/sum.cuh"),
     include_str!("../kernels/baseline.cuh"),
+    include_str!("../kernels/relu.cuh"),
     include_str!("../kernels/rows.cuh"),
     include_str!("../kernels/resident.cuh"),
     include_str!("../kernels/slab.cuh"),

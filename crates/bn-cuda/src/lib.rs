@@ -21,9 +21,11 @@ pub mod emulator;
 mod engine;
 pub mod gpu;
 mod layer;
+mod mask;
 mod plan;
 
 pub use array::{Array, Vector};
 pub use device::{Device, DeviceError};
 pub use engine::CudaEngine;
-pub use layer::{BatchNorm, Error, Gradients, Saved, State};
+pub use layer::{BatchNorm, Error, Gradients, Rectified, Relu, Saved, State};
+pub use mask::ReluMask;

@@ -15,11 +15,12 @@ use batchnorm::DType;
 use crate::arguments::{self, Geometry};
 use crate::array::element_bytes;
 use crate::device::{Launch, Properties};
+use crate::mask::MaskOrder;
 
 /// Bytes of shared memory for a block's sums: `SUM_BYTES` of `kernels/sum.cuh`.
 const SUM_BYTES: u32 = 32 * 8;
 
-/// The same for `Desk` of `kernels/resident.cuh`.
+/// The same for `Desk` of `kernels/rows.cuh`.
 pub(crate) const DESK_BYTES: u32 = (32 + 2 * 8 + 1) * 8;
 
 /// The same for `Notes` of `kernels/slab.cuh`.
@@ -28,8 +29,8 @@ pub(crate) const NOTES_BYTES: u32 = (1024 + 1) * 8;
 /// The same for `StreamDesk` of `kernels/stream.cuh`.
 pub(crate) const STREAM_DESK_BYTES: u32 = (32 + 2) * 8;
 
-/// As many channels as a cluster may own: `MOST_CHANNELS` of `kernels/resident.cuh`. Eight
-/// bf16 make a copy, so it is never more.
+/// As many channels as a cluster may own: `MOST_CHANNELS` of `kernels/rows.cuh`. Eight
+/// elements make a unit, so it is never more.
 const MOST_CHANNELS: usize = 8;
 
 /// As many blocks as a cluster has on every device that has clusters.
@@ -47,7 +48,7 @@ const TILE_BYTES: usize = 24 << 10;
 /// A piece of a stream is worth its part in the barrier of the grid from so many bytes on.
 const LEAST_UNIT_BYTES: usize = 64 << 10;
 
-/// Blocks that a multiprocessor runs in a stream, and threads that each has at most: with 96
+/// Blocks that a multiprocessor runs in a stream, and threads that each has at most: with 128
 /// registers a thread, the registers are enough for both.
 const STREAM_BLOCKS: usize = 2;
 const STREAM_THREADS: u32 = 256;
@@ -79,14 +80,6 @@ impl Operation {
             Operation::BackwardEval => "backward_eval",
         }
     }
-
-    /// The arrays that a resident kernel keeps.
-    fn slabs(self) -> usize {
-        match self {
-            Operation::ForwardTrain | Operation::ForwardEval => 1,
-            Operation::BackwardTrain | Operation::BackwardEval => 2,
-        }
-    }
 }
 
 /// What a pass is about.
@@ -100,8 +93,29 @@ pub(crate) struct Question<'a> {
     pub channels: usize,
     /// Π*.
     pub spatial: usize,
-    /// Every array of the pass.
+    /// Every array of the pass, and of a backward pass the mask.
     pub arrays: &'a [arguments::Array],
+    /// Whether a relu follows, whose mask is written or read.
+    pub has_relu: bool,
+    /// Whether something is added before it.
+    pub has_residual: bool,
+}
+
+impl Question<'_> {
+    /// The arrays that are in shared memory at once.
+    fn slabs(&self) -> usize {
+        match self.operation {
+            Operation::ForwardTrain | Operation::ForwardEval => 1 + usize::from(self.has_residual),
+            Operation::BackwardTrain | Operation::BackwardEval => 2,
+        }
+    }
+
+    /// What a block's part is a multiple of, in bytes: the copy engine's unit; and with a mask
+    /// eight elements, whose bits no other block writes a byte of.
+    fn unit(&self) -> usize {
+        let eight = 8 * element_bytes(self.dtype);
+        if self.has_relu { eight.max(COPY_BYTES) } else { COPY_BYTES }
+    }
 }
 
 /// A launch, and how it cuts the arrays up.
@@ -111,6 +125,8 @@ pub(crate) struct Choice {
     pub geometry: Geometry,
     /// Bytes of global memory for what blocks tell each other, all 0 at first.
     pub scratch_bytes: usize,
+    /// How the mask lies that a forward pass writes.
+    pub mask: MaskOrder,
 }
 
 /// The kernel for a pass.
@@ -133,7 +149,7 @@ fn baseline(question: &Question) -> Choice {
         cooperative: false,
         shared_bytes: SUM_BYTES,
     };
-    Choice { launch, geometry: Geometry::default(), scratch_bytes: 0 }
+    Choice { launch, geometry: Geometry::default(), scratch_bytes: 0, mask: MaskOrder::OfChannels }
 }
 
 /// The kernels that keep a group of channels in shared memory.
@@ -141,7 +157,7 @@ fn resident(question: &Question, properties: Properties) -> Option<Choice> {
     let Question { operation, dtype, channels, .. } = *question;
     let rows = rows(question, properties)?;
     let slab = |blocks: usize| rows.count.div_ceil(blocks) * rows.bytes;
-    let shared = |blocks: usize| operation.slabs() * slab(blocks) + DESK_BYTES as usize;
+    let shared = |blocks: usize| question.slabs() * slab(blocks) + DESK_BYTES as usize;
     let clusters = channels / rows.group;
     // How many blocks share a group: as few as hold it, more where multiprocessors would stand
     // idle, and in evaluation so many that several fit on a multiprocessor, one bringing what
@@ -162,26 +178,26 @@ fn resident(question: &Question, properties: Properties) -> Option<Choice> {
         shared_bytes: shared(blocks) as u32,
     };
     let geometry = rows.geometry(channels, blocks, 0, slab(blocks));
-    Some(Choice { launch, geometry, scratch_bytes: 0 })
+    Some(Choice { launch, geometry, scratch_bytes: 0, mask: MaskOrder::OfInput })
 }
 
 /// The kernels that keep a channels-last array in the shared memory of all blocks.
 fn slab(question: &Question, properties: Properties) -> Option<Choice> {
-    let Question { operation, dtype, batch, channels, spatial, arrays } = *question;
+    let Question { operation, dtype, batch, channels, spatial, arrays, .. } = *question;
     let positions = batch * spatial;
     let row = channels * element_bytes(dtype);
     let may = properties.has_clusters
         && positions * channels > 0
         && (positions * row).is_multiple_of(COPY_BYTES)
         && arrays.iter().all(|array| is_channels_last(array, question));
-    // Positions that make whole copies: a power of two, as 16 is.
-    let unit = may.then(|| COPY_BYTES / greatest_power_of_two(row).min(COPY_BYTES))?;
+    // Positions that make whole units: a power of two, as those are.
+    let unit = may.then(|| question.unit() / greatest_power_of_two(row).min(question.unit()))?;
     // In evaluation blocks do not wait for each other, and there may be any number of them.
     let is_eval = operation == Operation::ForwardEval;
     let most = if is_eval { usize::MAX } else { properties.multiprocessors as usize };
     let blocks = (positions * row / LEAST_SLAB_BYTES).clamp(1, most);
     let group = positions.div_ceil(blocks).next_multiple_of(unit);
-    let shared = operation.slabs() * group * row + NOTES_BYTES as usize;
+    let shared = question.slabs() * group * row + NOTES_BYTES as usize;
     if shared > properties.shared_bytes as usize {
         return None;
     }
@@ -206,7 +222,7 @@ fn slab(question: &Question, properties: Properties) -> Option<Choice> {
     };
     // The gate, two numbers of each block and two of all, for each channel.
     let scratch_bytes = if is_eval { 0 } else { 16 + 2 * 8 * channels * (blocks + 1) };
-    Some(Choice { launch, geometry, scratch_bytes })
+    Some(Choice { launch, geometry, scratch_bytes, mask: MaskOrder::OfInput })
 }
 
 /// The kernels that take a contiguous array tile by tile, twice.
@@ -216,7 +232,7 @@ fn stream(question: &Question, properties: Properties) -> Option<Choice> {
         return None;
     }
     let rows = rows(question, properties)?;
-    let tiles = 2 * operation.slabs();
+    let tiles = 2 * question.slabs();
     let room = (properties.shared_bytes as usize / STREAM_BLOCKS).checked_sub(STREAM_DESK_BYTES as usize)?;
     let tile_rows = (room / tiles).min(TILE_BYTES) / rows.bytes;
     if tile_rows == 0 {
@@ -239,7 +255,8 @@ fn stream(question: &Question, properties: Properties) -> Option<Choice> {
     };
     let geometry = rows.geometry(channels, splits, tile_rows, tile_rows * rows.bytes);
     // The gate, and two numbers for each channel of each unit.
-    Some(Choice { launch, geometry, scratch_bytes: 16 + 2 * 8 * units * rows.group })
+    let scratch_bytes = 16 + 2 * 8 * units * rows.group;
+    Some(Choice { launch, geometry, scratch_bytes, mask: MaskOrder::OfInput })
 }
 
 impl Rows {
@@ -275,20 +292,21 @@ struct Rows {
 fn rows(question: &Question, properties: Properties) -> Option<Rows> {
     let Question { dtype, batch, channels, spatial, arrays, .. } = *question;
     let row = spatial * element_bytes(dtype);
+    let unit = question.unit();
     let may = properties.has_clusters
         && batch * channels * spatial > 0
-        && (channels * row).is_multiple_of(COPY_BYTES)
+        && (channels * row).is_multiple_of(unit)
         && arrays.iter().all(|array| is_contiguous(array, question));
-    // As few channels as make whole copies: a power of two, as 16 is. It divides the channels,
-    // since all of them are whole copies too.
-    let group = may.then(|| COPY_BYTES / greatest_power_of_two(row).min(COPY_BYTES))?;
+    // As few channels as make whole units: a power of two, as those are. It divides the channels,
+    // since all of them are whole units too.
+    let group = may.then(|| unit / greatest_power_of_two(row).min(unit))?;
     debug_assert!(group <= MOST_CHANNELS);
     if group * row < LEAST_ROW_BYTES {
         return None;
     }
     // Long rows in halves, so that blocks can share them and tiles hold them.
     let mut pieces = 1;
-    while group == 1 && row / pieces > MOST_ROW_BYTES && (row / pieces).is_multiple_of(2 * COPY_BYTES) {
+    while group == 1 && row / pieces > MOST_ROW_BYTES && (row / pieces).is_multiple_of(2 * unit) {
         pieces *= 2;
     }
     let (spatial, bytes) = (spatial / pieces, group * row / pieces);
@@ -352,7 +370,16 @@ mod tests {
 
     fn launch(operation: Operation, dtype: DType, [batch, channels, spatial]: [usize; 3]) -> Launch {
         let arrays = [contiguous(batch, channels, spatial)];
-        let question = Question { operation, dtype, batch, channels, spatial, arrays: &arrays };
+        let question = Question {
+            operation,
+            dtype,
+            batch,
+            channels,
+            spatial,
+            arrays: &arrays,
+            has_relu: false,
+            has_residual: false,
+        };
         choose(&question, Properties::HOPPER).launch
     }
 
@@ -443,6 +470,8 @@ mod tests {
                 channels,
                 spatial,
                 arrays: &[array],
+                has_relu: false,
+                has_residual: false,
             };
             let Choice { launch, geometry, .. } = choose(&question, Properties::HOPPER);
             launch.kernel.starts_with("slab").then_some((launch.blocks, geometry.group))
@@ -467,6 +496,8 @@ mod tests {
                 channels: 16,
                 spatial: 16,
                 arrays: &[array],
+                has_relu: false,
+                has_residual: false,
             };
             choose(&question, properties).launch.kernel.starts_with("resident")
         };

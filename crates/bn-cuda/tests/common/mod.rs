@@ -4,6 +4,7 @@
 
 pub mod cases;
 pub mod order;
+pub mod relu;
 pub mod rounding;
 
 use bn_cuda::CudaEngine;

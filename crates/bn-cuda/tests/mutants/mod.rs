@@ -14,6 +14,8 @@ pub struct Mutant {
     replace: &'static str,
     /// Which of the places where `find` stands, from 0.
     place: usize,
+    /// Whether it shows only where there is a relu.
+    pub is_of_relu: bool,
 }
 
 impl Mutant {
@@ -37,8 +39,17 @@ pub fn mutants() -> Vec<Mutant> {
         ("slab.cuh", SLAB),
         ("stream.cuh", STREAM),
     ];
-    let written = groups.into_iter().chain(more).flat_map(|(file, group)| {
-        group.iter().map(move |&(name, find, replace)| Mutant { name, file, find, replace, place: 0 })
+    let of_relu = RELU.iter().map(|&(file, group)| (file, group, true));
+    let all = groups.into_iter().chain(more).map(|(file, group)| (file, group, false)).chain(of_relu);
+    let written = all.flat_map(|(file, group, is_of_relu)| {
+        group.iter().map(move |&(name, find, replace)| Mutant {
+            name,
+            file,
+            find,
+            replace,
+            place: 0,
+            is_of_relu,
+        })
     });
     let left_out = ["sum.cuh", "baseline.cuh", "rows.cuh", "resident.cuh", "slab.cuh", "stream.cuh"]
         .into_iter()
@@ -62,7 +73,14 @@ fn left_out(file: &'static str) -> Vec<Mutant> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
     let text = fs::read_to_string(folder.join(file)).unwrap();
     let of_kind = |&(name, find): &(&'static str, &'static str)| {
-        (0..text.matches(find).count()).map(move |place| Mutant { name, file, find, replace: " ;", place })
+        (0..text.matches(find).count()).map(move |place| Mutant {
+            name,
+            file,
+            find,
+            replace: " ;",
+            place,
+            is_of_relu: false,
+        })
     };
     ORDERING.iter().flat_map(of_kind).collect()
 }
@@ -152,8 +170,8 @@ const BASELINE: &[Change] = &[
     ),
     (
         "scaled before the mean is subtracted, in f32",
-        "fused(x.get(i) - s.mean, factor, bias)",
-        "(float)(x.get(i) * factor) + (float)(bias - s.mean * factor)",
+        "fused(x.get(i + lane) - s.mean, factor, bias)",
+        "(float)(x.get(i + lane) * factor) + (float)(bias - s.mean * factor)",
     ),
     ("the bias is 1 where there is none", "parameter(a.bias, c, 0.0)", "parameter(a.bias, c, 1.0)"),
     ("every thread answers the sums", "if (thread() == 0) tell", "tell"),
@@ -192,13 +210,14 @@ const ROWS: &[Change] = &[
         "int w = channel; w < warps; w += group",
         "int w = channel; w < warps; w++",
     ),
+    ("slabs overlap", "array * geometry.slab_bytes", "array * (geometry.slab_bytes - 16)"),
     ("a piece is taken for a row", "n - whole * g.pieces", "n % 2 * 0"),
 ];
 
 const RESIDENT: &[Change] = &[
     ("both sums share a place", "part.sum(squares, 1)", "part.sum(squares, 0)"),
-    ("more bytes are expected than come", "ARRAYS * part.rows * bytes", "ARRAYS * part.rows * bytes + 16"),
-    ("fewer bytes are expected than come", "ARRAYS * part.rows * bytes", "part.rows * bytes - 16"),
+    ("more bytes are expected than come", "part.rows * bytes);", "part.rows * bytes + 16);"),
+    ("fewer bytes are expected than come", "number_of(arrays) * part.rows * bytes", "part.rows * bytes - 16"),
     (
         "a row is not brought",
         "int row = thread(); row < part.rows; row += WARP) {\n            for",
@@ -209,7 +228,6 @@ const RESIDENT: &[Change] = &[
         "int row = thread(); row < part.rows; row += WARP) {\n            copy_out",
         "int row = thread(); row < part.rows - 1; row += WARP) {\n            copy_out",
     ),
-    ("slabs overlap", "i * part.geometry.slab_bytes", "i * (part.geometry.slab_bytes - 16)"),
     (
         "every block tells",
         "part.first == 0 && part.rank == 0) remember(a, c, {",
@@ -258,8 +276,8 @@ const SLAB: &[Change] = &[
     ("means do not differ", "double d = slab.told(c, b, 0) - mean;", "double d = 0;"),
     (
         "the last bytes are not brought",
-        "expect(arrival, ARRAYS * bytes);",
-        "expect(arrival, ARRAYS * (bytes -= 16));",
+        "expect(arrival, number_of(arrays) * bytes);",
+        "expect(arrival, number_of(arrays) * (bytes -= 16));",
     ),
     (
         "the slab is sent to its neighbour",
@@ -278,7 +296,7 @@ const SLAB: &[Change] = &[
 ];
 
 const STREAM: &[Change] = &[
-    ("both tiles share a place", "(number % 2 * ARRAYS + array)", "array"),
+    ("both tiles share a place", "(number % 2 * arrays + array)", "array"),
     ("the phase is not the tile's", "tiles_so_far / 2);", "0);"),
     (
         "the last unit is left out",
@@ -320,4 +338,129 @@ const STREAM: &[Change] = &[
         "stream_backward<T, true>",
     ),
     ("training differentiates constants", "stream_backward<T, true>", "stream_backward<T, false>"),
+];
+
+/// What shows only where there is a relu, by file.
+const RELU: &[(&str, &[Change])] = &[
+    (
+        "relu.cuh",
+        &[
+            ("0 passes", "relu.mask.data && v <= 0", "relu.mask.data && v < 0"),
+            ("NaN does not pass", "relu.mask.data && v <= 0", "relu.mask.data && !(v > 0)"),
+            ("the bit is that of the rounded value", "v <= 0) v = -0.0", "(float)v <= 0) v = -0.0"),
+            ("nothing is added", "if (relu.residual.data) v +=", "if (false) v +="),
+            (
+                "relu comes before the sum",
+                "if (relu.residual.data) v +=",
+                "if (relu.residual.data) v = (v > 0 ? v : 0) +",
+            ),
+            (
+                "every f16 passes",
+                "value.bits == 0x8000; }\nDEVICE bool is_minus_zero(Bfloat",
+                "false; }\nDEVICE bool is_minus_zero(Bfloat",
+            ),
+            ("no sign, no −0", "bits_of(value) == 0x80000000u", "(bits_of(value) & 0x7fffffffu) == 0"),
+            ("−0 stays", "if (is_there && !passed) store_shared", "if (false) store_shared"),
+            (
+                "one element too many",
+                "i + lane < count;\n        bool passed",
+                "i + lane <= count;\n        bool passed",
+            ),
+            (
+                "one element too few",
+                "i + lane < count;\n        bool passed",
+                "i + lane < count - 1;\n        bool passed",
+            ),
+            ("one byte too many", "lane < 4 && i + 8 * lane < count", "lane < 4"),
+            ("the fourth byte is not noted", "lane < 4 && i", "lane < 3 && i"),
+            ("every byte is the first", "(unsigned char)(bits >> 8 * lane)", "(unsigned char)bits"),
+            ("the mask starts one byte late", "element / 8;", "element / 8 + 1;"),
+            ("the gate is the other way round", "if (!passed) store_shared", "if (passed) store_shared"),
+            ("the gate counts bits from the other end", ">> i % 8 & 1", ">> (7 - i % 8) & 1"),
+        ],
+    ),
+    (
+        "channel.cuh",
+        &[
+            ("a bit is its neighbour", ">> bit % 8 & 1", ">> (bit + 1) % 8 & 1"),
+            ("a word is its neighbour", "(first + i) / 32", "(first + i) / 32 + 1"),
+            ("each channel has the first one's bits", "{array, c * array.channel_stride}", "{array, 0}"),
+        ],
+    ),
+    (
+        "baseline.cuh",
+        &[
+            ("0 passes", "passed = !(v <= 0)", "passed = !(v < 0)"),
+            ("NaN does not pass", "passed = !(v <= 0)", "passed = v > 0"),
+            ("nothing is added", "if (relu.residual.data) v +=", "if (false) v +="),
+            ("the mask is noted, and y is v", "relu.mask.data && !passed ? 0.0 : v", "v"),
+            ("every lane notes the mask", "if (lane == 0) mask.set", "mask.set"),
+            ("the sums take g as it came", "double gi = gated(i);", "double gi = g.get(i);"),
+            ("grad_input takes g as it came", "gradient.of(gated(i)", "gradient.of(g.get(i)"),
+            ("the residual's gradient is forgotten", "if (a.grad_residual.data) to", "if (false) to"),
+        ],
+    ),
+    (
+        "rows.cuh",
+        &[
+            ("a tile's bits are those of the first", "row_start(part, from + row)", "row_start(part, row)"),
+            (
+                "a row is left out",
+                "int row = thread() / WARP; row < part.rows",
+                "int row = thread() / WARP; row < part.rows - 1",
+            ),
+            ("half of a row is gated", "gate(row, count, bytes", "gate(row, count / 2, bytes"),
+        ],
+    ),
+    (
+        "resident.cuh",
+        &[
+            ("x is added", "const T* residual = part.slab(1)", "const T* residual = part.slab(0)"),
+            ("the residual's gradient is forgotten", "if (a.grad_residual.data) send", "if (false) send"),
+            ("the sums take g as it came", "gate_rows(part, gradients, a.mask, 0);", ";"),
+        ],
+    ),
+    (
+        "slab.cuh",
+        &[
+            (
+                "the bits are those of the first block",
+                "byte_of(mask, slab.first * slab.channels)",
+                "byte_of(mask, 0)",
+            ),
+            ("the residual's gradient is forgotten", "if (a.grad_residual.data) send", "if (false) send"),
+            ("the sums take g as it came", "gate(slab, gradients, a.mask);", ";"),
+            (
+                "the last bits are not noted",
+                "note_bits(values, slab.positions * slab.channels",
+                "note_bits(values, slab.positions * slab.channels - 8",
+            ),
+        ],
+    ),
+    (
+        "stream.cuh",
+        &[
+            (
+                "x is added",
+                "const T* residual = stream.tile(tile, 1)",
+                "const T* residual = stream.tile(tile, 0)",
+            ),
+            ("the sums take g as it came", "gate_rows(part, gradients, a.mask, row);\n            if", "if"),
+            (
+                "grad_input takes g as it came",
+                "gate_rows(part, gradients, a.mask, row);\n            part",
+                "part",
+            ),
+            (
+                "the residual's gradient is that of the first rows",
+                "stream.send(part, a.grad_residual, tile, row)",
+                "stream.send(part, a.grad_residual, tile, 0)",
+            ),
+            (
+                "the bits are those of the first tile",
+                "note_rows(part, values, a.relu.mask, row)",
+                "note_rows(part, values, a.relu.mask, 0)",
+            ),
+        ],
+    ),
 ];
