@@ -224,7 +224,7 @@ void Machine::touch_global(const void* place, int bytes, Access access) {
     const unsigned char* byte = (const unsigned char*)place;
     const char* verb = access == READ ? "reads " : "writes ";
     for (unsigned long long i = 0; i < launch.range_count; i++) {
-        const Range& range = launch.ranges[i];
+        Range& range = launch.ranges[i];
         if (byte < range.start || byte + bytes > range.start + range.bytes) continue;
         // A message is made only where there is a fault: every access comes through here.
         auto refuse = [&](const std::string& fault) {
@@ -233,7 +233,7 @@ void Machine::touch_global(const void* place, int bytes, Access access) {
         int alignment = std::min(bytes, LARGEST_ACCESS);
         if ((uintptr_t)place % alignment != 0) return refuse("not aligned to " + number(alignment));
         if (access == WRITE && !range.writable) return refuse("which is an input");
-        (access == READ ? outcome.loaded_bytes : outcome.stored_bytes) += bytes;
+        (access == READ ? range.loaded : range.stored) += bytes;
         if (!range.writable) return;
         Moment me = now();
         size_t first = byte - range.start;
@@ -297,7 +297,7 @@ void Machine::copy_in(void* to, const void* from, int bytes, const void* place) 
     touch_global(from, bytes, READ);
     int index = transaction_at(place);
     Block& block = *current->block;
-    check("copies into", block.shared.expect(to, bytes, now(), {index, block.transactions[index].phase}));
+    check("copies into", block.shared.expect(to, bytes, now(), fences, {index, block.transactions[index].phase}));
     arriving.push_back({&block, (unsigned char*)to, (const unsigned char*)from, bytes, index});
     if (launch.schedule == DESCENDING) arrive();
 }

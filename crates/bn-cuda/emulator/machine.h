@@ -30,6 +30,9 @@ struct Range {
     unsigned char* start;
     unsigned long long bytes;
     int writable;
+    // What the launch moved of it, in bytes: these are written.
+    unsigned long long loaded;
+    unsigned long long stored;
 };
 
 // What to run. src/emulator.rs mirrors it.
@@ -37,7 +40,7 @@ struct Launch {
     const char* kernel;
     const void* arguments;
     unsigned long long arguments_bytes;
-    const Range* ranges;
+    Range* ranges;
     unsigned long long range_count;
     int blocks;
     int threads;
@@ -50,8 +53,6 @@ struct Launch {
 
 // What came of it.
 struct Outcome {
-    unsigned long long loaded_bytes;
-    unsigned long long stored_bytes;
     char fault[512];  // empty where there was none
 };
 

@@ -127,12 +127,17 @@ DEVICE void each_row(const Part<T>& part, T* values, const Array& mask, int from
 template <class T> DEVICE void note_rows(const Part<T>& part, T* values, const Array& mask, int from) {
     if (!mask.data) return;
     barrier();
-    each_row(part, values, mask, from, [](T* row, int count, unsigned char* bytes) { note_bits(row, count, bytes, 0, WARP); });
+    each_row(part, values, mask, from, [](T* row, int count, unsigned char* bytes) {
+        note_bits(row, count, bytes, 0, WARP);
+    });
 }
 
-// Makes g' of g, before anyone computes.
+// Makes g' of g, before anyone computes. The next tile may come where this one is.
 template <class T> DEVICE void gate_rows(const Part<T>& part, T* gradients, const Array& mask, int from) {
     if (!mask.data) return;
-    each_row(part, gradients, mask, from, [](T* row, int count, const unsigned char* bytes) { gate(row, count, bytes, 0, WARP); });
+    each_row(part, gradients, mask, from, [](T* row, int count, const unsigned char* bytes) {
+        gate(row, count, bytes, 0, WARP);
+    });
+    hand_over();
     barrier();
 }
