@@ -3,8 +3,18 @@
 use std::env;
 
 /// The machine, and a file for each family of kernels.
-const SOURCES: [&str; 9] =
-    ["arithmetic", "context", "machine", "shared", "sizes", "baseline", "resident", "slab", "stream"];
+const SOURCES: [&str; 10] = [
+    "arithmetic",
+    "context",
+    "machine",
+    "shared",
+    "sizes",
+    "baseline",
+    "resident",
+    "slab",
+    "stream",
+    "strip",
+];
 
 fn main() {
     for folder in ["emulator", "kernels"] {

@@ -32,7 +32,8 @@ struct Geometry {
                            // that divides them;
                            // channels-last: positions that a block owns
     long long splits;      // contiguous: pieces that a group is cut into
-    long long tile_rows;   // contiguous: rows that are in shared memory at once, if not all
+    long long tile_rows;   // rows, channels-last positions, that are in shared memory at once, if
+                           // not all
     long long slab_bytes;  // of shared memory for each array, a multiple of 16
 };
 
@@ -57,7 +58,7 @@ struct ForwardTrain {
     double momentum;        // the weight of the new value
     long long count;        // n, values per channel
     Geometry geometry;      // of kernels that keep the array
-    void* scratch;          // of slab kernels: for what blocks tell each other
+    void* scratch;          // for what blocks tell each other, in kernels whose blocks do
 };
 
 // The same with the running statistics.

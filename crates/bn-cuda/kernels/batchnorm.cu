@@ -3,3 +3,4 @@
 #include "resident.cuh"
 #include "slab.cuh"
 #include "stream.cuh"
+#include "strip.cuh"

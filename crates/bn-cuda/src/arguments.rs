@@ -62,7 +62,7 @@ pub struct Geometry {
     pub group: i64,
     /// Contiguous: pieces that a group is cut into.
     pub splits: i64,
-    /// Contiguous: rows that are in shared memory at once, if not all.
+    /// Rows, channels-last positions, that are in shared memory at once, if not all.
     pub tile_rows: i64,
     /// Bytes of shared memory for each array, a multiple of 16.
     pub slab_bytes: i64,
@@ -106,7 +106,7 @@ pub struct ForwardTrain {
     pub count: i64,
     /// Of kernels that keep the array.
     pub geometry: Geometry,
-    /// Of the kernels named `slab_…`: for what blocks tell each other.
+    /// For what blocks tell each other, in kernels whose blocks do.
     pub scratch: u64,
 }
 
@@ -164,7 +164,7 @@ pub struct Backward {
     pub count: i64,
     /// Of kernels that keep the array.
     pub geometry: Geometry,
-    /// Of the kernels named `slab_…`: for what blocks tell each other.
+    /// For what blocks tell each other, in kernels whose blocks do.
     pub scratch: u64,
 }
 

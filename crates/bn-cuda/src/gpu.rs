@@ -14,7 +14,7 @@ use crate::arguments::Arguments;
 use crate::device::{Device, DeviceError, Launch, Memory, Properties};
 
 /// The kernels, one text: the run-time compiler is given no files.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 14] = [
     include_str!("../kernels/device.cuh"),
     include_str!("../kernels/element.cuh"),
     include_str!("../kernels/arguments.cuh"),
@@ -25,8 +25,10 @@ const SOURCES: [&str; 12] = [
     include_str!("../kernels/relu.cuh"),
     include_str!("../kernels/rows.cuh"),
     include_str!("../kernels/resident.cuh"),
+    include_str!("../kernels/columns.cuh"),
     include_str!("../kernels/slab.cuh"),
     include_str!("../kernels/stream.cuh"),
+    include_str!("../kernels/strip.cuh"),
 ];
 
 /// A CUDA device with the kernels loaded.

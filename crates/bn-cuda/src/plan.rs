@@ -5,6 +5,7 @@
 //! | `resident_…` | contiguous arrays, where a group of channels fits into the shared memory of a cluster | each value once |
 //! | `slab_…` | channels-last arrays that fit into the shared memory of all multiprocessors | each value once |
 //! | `stream_…` | contiguous arrays whose channels no cluster holds | x, or x and grad_output, twice |
+//! | `strip_…` | channels-last arrays beyond that | x, or x and grad_output, twice |
 //! | `baseline_…` | everything else, any strides | x three times forward, x and grad_output twice backward |
 //!
 //! The choice is a function of shape, dtype, layout and the device's [`Properties`]: the same
@@ -23,8 +24,8 @@ const SUM_BYTES: u32 = 32 * 8;
 /// The same for `Desk` of `kernels/rows.cuh`.
 pub(crate) const DESK_BYTES: u32 = (32 + 2 * 8 + 1) * 8;
 
-/// The same for `Notes` of `kernels/slab.cuh`.
-pub(crate) const NOTES_BYTES: u32 = (1024 + 1) * 8;
+/// The same for `Notes` of `kernels/columns.cuh`.
+pub(crate) const NOTES_BYTES: u32 = (1024 + 2) * 8;
 
 /// The same for `StreamDesk` of `kernels/stream.cuh`.
 pub(crate) const STREAM_DESK_BYTES: u32 = (32 + 2) * 8;
@@ -44,6 +45,9 @@ const LEAST_SLAB_BYTES: usize = 8 << 10;
 
 /// Bytes of each array that a stream has in shared memory, twice.
 const TILE_BYTES: usize = 24 << 10;
+
+/// The same of a strip, which has a multiprocessor for itself.
+const STRIP_TILE_BYTES: usize = 32 << 10;
 
 /// A piece of a stream is worth its part in the barrier of the grid from so many bytes on.
 const LEAST_UNIT_BYTES: usize = 64 << 10;
@@ -134,6 +138,7 @@ pub(crate) fn choose(question: &Question, properties: Properties) -> Choice {
     resident(question, properties)
         .or_else(|| slab(question, properties))
         .or_else(|| stream(question, properties))
+        .or_else(|| strip(question, properties))
         .unwrap_or_else(|| baseline(question))
 }
 
@@ -183,15 +188,8 @@ fn resident(question: &Question, properties: Properties) -> Option<Choice> {
 
 /// The kernels that keep a channels-last array in the shared memory of all blocks.
 fn slab(question: &Question, properties: Properties) -> Option<Choice> {
-    let Question { operation, dtype, batch, channels, spatial, arrays, .. } = *question;
-    let positions = batch * spatial;
-    let row = channels * element_bytes(dtype);
-    let may = properties.has_clusters
-        && positions * channels > 0
-        && (positions * row).is_multiple_of(COPY_BYTES)
-        && arrays.iter().all(|array| is_channels_last(array, question));
-    // Positions that make whole units: a power of two, as those are.
-    let unit = may.then(|| question.unit() / greatest_power_of_two(row).min(question.unit()))?;
+    let Question { operation, dtype, channels, .. } = *question;
+    let Columns { positions, row, unit } = columns(question, properties)?;
     // In evaluation blocks do not wait for each other, and there may be any number of them.
     let is_eval = operation == Operation::ForwardEval;
     let most = if is_eval { usize::MAX } else { properties.multiprocessors as usize };
@@ -210,19 +208,85 @@ fn slab(question: &Question, properties: Properties) -> Option<Choice> {
         cooperative: !is_eval,
         shared_bytes: shared as u32,
     };
-    let geometry = Geometry {
-        batch: positions as i64,
-        channels: channels as i64,
+    let geometry = columns_geometry(question, group, 0, group * row);
+    let scratch_bytes = if is_eval { 0 } else { scratch_of_columns(channels, blocks) };
+    Some(Choice { launch, geometry, scratch_bytes, mask: MaskOrder::OfInput })
+}
+
+/// The kernels that take a channels-last array tile by tile, twice: a block on each
+/// multiprocessor, with a stretch of positions.
+fn strip(question: &Question, properties: Properties) -> Option<Choice> {
+    let Question { operation, dtype, channels, .. } = *question;
+    if operation == Operation::ForwardEval {
+        return None;
+    }
+    let Columns { positions, row, unit } = columns(question, properties)?;
+    let shared = properties.shared_bytes as usize;
+    let group = positions.div_ceil(properties.multiprocessors as usize).next_multiple_of(unit);
+    // Two numbers for each thread and each channel that falls to it: for a quarter of the shared
+    // memory at most, where one channel does.
+    let most = 1 << (shared / 4 / 16).max(32).ilog2();
+    let threads = threads(group * channels, 1).min(most);
+    let rounds = channels.div_ceil(channels.next_multiple_of(32).min(threads as usize));
+    let besides = NOTES_BYTES as usize + 2 * 8 * threads as usize * rounds;
+    let tiles = 2 * question.slabs();
+    let room = (shared.checked_sub(besides)? / tiles).min(STRIP_TILE_BYTES);
+    let tile = (room / row / unit * unit).min(group);
+    if tile == 0 {
+        return None;
+    }
+    let blocks = positions.div_ceil(group);
+    let launch = Launch {
+        kernel: format!("strip_{}_{}", operation.name(), dtype.name()),
+        blocks: blocks as u32,
+        threads,
+        cluster: 1,
+        cooperative: true,
+        shared_bytes: (tiles * tile * row + besides) as u32,
+    };
+    let geometry = columns_geometry(question, group, tile, tile * row);
+    let scratch_bytes = scratch_of_columns(channels, blocks);
+    Some(Choice { launch, geometry, scratch_bytes, mask: MaskOrder::OfInput })
+}
+
+/// How a channels-last array is seen: positions with all their channels.
+struct Columns {
+    /// How many there are.
+    positions: usize,
+    /// Bytes of one.
+    row: usize,
+    /// Positions that make whole units: a power of two, as those are.
+    unit: usize,
+}
+
+/// The positions, where copies of a channels-last array are possible.
+fn columns(question: &Question, properties: Properties) -> Option<Columns> {
+    let Question { dtype, batch, channels, spatial, arrays, .. } = *question;
+    let (positions, row) = (batch * spatial, channels * element_bytes(dtype));
+    let may = properties.has_clusters
+        && positions * channels > 0
+        && (positions * row).is_multiple_of(COPY_BYTES)
+        && arrays.iter().all(|array| is_channels_last(array, question));
+    let unit = may.then(|| question.unit() / greatest_power_of_two(row).min(question.unit()))?;
+    Some(Columns { positions, row, unit })
+}
+
+fn columns_geometry(question: &Question, group: usize, tile: usize, slab_bytes: usize) -> Geometry {
+    Geometry {
+        batch: (question.batch * question.spatial) as i64,
+        channels: question.channels as i64,
         spatial: 1,
         pieces: 1,
         group: group as i64,
         splits: 1,
-        tile_rows: 0,
-        slab_bytes: (group * row) as i64,
-    };
-    // The gate, two numbers of each block and two of all, for each channel.
-    let scratch_bytes = if is_eval { 0 } else { 16 + 2 * 8 * channels * (blocks + 1) };
-    Some(Choice { launch, geometry, scratch_bytes, mask: MaskOrder::OfInput })
+        tile_rows: tile as i64,
+        slab_bytes: slab_bytes as i64,
+    }
+}
+
+/// The gate, two numbers of each block and two of all, for each channel.
+fn scratch_of_columns(channels: usize, blocks: usize) -> usize {
+    16 + 2 * 8 * channels * (blocks + 1)
 }
 
 /// The kernels that take a contiguous array tile by tile, twice.
@@ -357,158 +421,4 @@ fn is_channels_last(array: &arguments::Array, question: &Question) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn contiguous(batch: usize, channels: usize, spatial: usize) -> arguments::Array {
-        let mut array =
-            arguments::Array { data: 64, channel_stride: spatial as i64, axes: 2, ..Default::default() };
-        (array.length[0], array.stride[0]) = (batch as i64, (channels * spatial) as i64);
-        (array.length[1], array.stride[1]) = (spatial as i64, 1);
-        array
-    }
-
-    fn launch(operation: Operation, dtype: DType, [batch, channels, spatial]: [usize; 3]) -> Launch {
-        let arrays = [contiguous(batch, channels, spatial)];
-        let question = Question {
-            operation,
-            dtype,
-            batch,
-            channels,
-            spatial,
-            arrays: &arrays,
-            has_relu: false,
-            has_residual: false,
-        };
-        choose(&question, Properties::HOPPER).launch
-    }
-
-    #[test]
-    fn the_plain_kernels_have_a_block_per_channel_of_whole_warps() {
-        let launch = |spatial| launch(Operation::BackwardEval, DType::Bf16, [1, 7, spatial]);
-        assert_eq!(launch(3).kernel, "baseline_backward_eval_bf16");
-        assert_eq!(launch(3).blocks, 7);
-        let threads = [1, 257, 513, 9001, (1 << 21) + 1].map(|spatial| launch(spatial).threads);
-        assert_eq!(threads, [32, 32, 64, 1024, 1024]);
-    }
-
-    /// The shapes of ResNet-50 at batch 32: what stays in shared memory, and in clusters of
-    /// how many blocks.
-    #[test]
-    fn which_layers_are_resident() {
-        let resident = |operation, dtype, shape| {
-            let launch = launch(operation, dtype, shape);
-            launch.kernel.starts_with("resident").then_some((
-                launch.cluster,
-                launch.blocks,
-                launch.shared_bytes,
-            ))
-        };
-        use DType::{Bf16, F32};
-        use Operation::{BackwardTrain, ForwardTrain};
-        let found = [
-            resident(ForwardTrain, F32, [32, 64, 112 * 112]),
-            resident(BackwardTrain, F32, [32, 64, 112 * 112]),
-            resident(BackwardTrain, Bf16, [32, 64, 112 * 112]),
-            resident(ForwardTrain, F32, [32, 64, 56 * 56]),
-            resident(BackwardTrain, F32, [32, 256, 56 * 56]),
-            resident(ForwardTrain, F32, [32, 2048, 49]),
-            resident(ForwardTrain, Bf16, [32, 512, 49]),
-            resident(ForwardTrain, F32, [1, 64, 224 * 224]),
-        ];
-        // A channel of 1.6 MB needs eight multiprocessors; its gradient would need sixteen. Four
-        // channels of 7×7 f32 make whole copies, eight of bf16. One long row is shared too.
-        let expected = [
-            Some((8, 512, 201096)),
-            None,
-            Some((8, 512, 201096)),
-            Some((4, 256, 100744)),
-            Some((4, 1024, 201096)),
-            Some((1, 512, 25480)),
-            Some((4, 256, 6664)),
-            Some((4, 256, 50568)),
-        ];
-        assert_eq!(found, expected);
-        // Too large for any cluster; an odd number of bytes; nothing at all.
-        assert_eq!(resident(ForwardTrain, F32, [256, 64, 112 * 112]), None);
-        assert_eq!(resident(ForwardTrain, Bf16, [32, 3, 49]), None);
-        assert_eq!(resident(ForwardTrain, F32, [0, 64, 49]), None);
-    }
-
-    #[test]
-    fn what_no_cluster_holds_is_a_stream() {
-        let stream = |operation, dtype, shape| {
-            let launch = launch(operation, dtype, shape);
-            launch.kernel.starts_with("stream").then_some((
-                launch.blocks,
-                launch.threads,
-                launch.shared_bytes,
-            ))
-        };
-        use DType::{Bf16, F32};
-        use Operation::{BackwardTrain, ForwardTrain};
-        let found = [
-            stream(ForwardTrain, F32, [32, 64, 112 * 112]),
-            stream(BackwardTrain, F32, [32, 64, 112 * 112]),
-            stream(ForwardTrain, Bf16, [256, 64, 112 * 112]),
-            stream(BackwardTrain, F32, [256, 256, 56 * 56]),
-        ];
-        // Tiles of three rows of 6272 bytes, four at once backward and two forward.
-        let expected = [None, Some((264, 256, 75536)), Some((264, 256, 37904)), Some((264, 256, 75536))];
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn which_channels_last_layers_are_slabs() {
-        let slab = |dtype, [batch, channels, spatial]: [usize; 3]| {
-            let mut array = arguments::Array { data: 64, channel_stride: 1, axes: 1, ..Default::default() };
-            (array.length[0], array.stride[0]) = ((batch * spatial) as i64, channels as i64);
-            let question = Question {
-                operation: Operation::ForwardTrain,
-                dtype,
-                batch,
-                channels,
-                spatial,
-                arrays: &[array],
-                has_relu: false,
-                has_residual: false,
-            };
-            let Choice { launch, geometry, .. } = choose(&question, Properties::HOPPER);
-            launch.kernel.starts_with("slab").then_some((launch.blocks, geometry.group))
-        };
-        assert_eq!(slab(DType::F32, [32, 64, 56 * 56]), Some((132, 761)));
-        assert_eq!(slab(DType::F32, [32, 2048, 49]), Some((131, 12)));
-        assert_eq!(slab(DType::Bf16, [32, 1024, 14 * 14]), Some((131, 48)));
-        assert_eq!(slab(DType::F32, [64, 100, 1]), Some((3, 22)));
-        assert_eq!(slab(DType::F32, [4, 20, 1]), Some((1, 4)));
-        // Beyond the shared memory of all; an odd number of bytes.
-        assert_eq!(slab(DType::F32, [32, 256, 56 * 56]), None);
-        assert_eq!(slab(DType::Bf16, [3, 5, 1]), None);
-    }
-
-    #[test]
-    fn a_resident_kernel_wants_contiguous_aligned_arrays_and_clusters() {
-        let is_resident = |array, properties| {
-            let question = Question {
-                operation: Operation::ForwardTrain,
-                dtype: DType::F32,
-                batch: 8,
-                channels: 16,
-                spatial: 16,
-                arrays: &[array],
-                has_relu: false,
-                has_residual: false,
-            };
-            choose(&question, properties).launch.kernel.starts_with("resident")
-        };
-        let plain = contiguous(8, 16, 16);
-        assert!(is_resident(plain, Properties::HOPPER));
-        assert!(!is_resident(plain, Properties { has_clusters: false, ..Properties::HOPPER }));
-        assert!(!is_resident(plain, Properties { shared_bytes: 400, ..Properties::HOPPER }));
-        assert!(!is_resident(arguments::Array { data: 68, ..plain }, Properties::HOPPER));
-        assert!(!is_resident(arguments::Array { channel_stride: 17, ..plain }, Properties::HOPPER));
-        let mut gaps = plain;
-        gaps.stride[0] += 16;
-        assert!(!is_resident(gaps, Properties::HOPPER));
-    }
-}
+mod tests;

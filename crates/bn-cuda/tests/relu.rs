@@ -22,12 +22,12 @@ fn relu_is_what_its_parts_are() {
         relu::check(&device).unwrap_or_else(|difference| panic!("{setting:?}: {difference}"));
         launched.extend(device.launched());
     }
-    for kernel in ["baseline", "resident", "slab", "stream"] {
+    for kernel in ["baseline", "resident", "slab", "stream", "strip"] {
         for pass in ["forward_train", "forward_eval", "backward_train", "backward_eval"] {
             for dtype in ["f32", "f16", "bf16"] {
                 let name = format!("{kernel}_{pass}_{dtype}");
-                // A stream has nothing to do in evaluation forwards.
-                let there_is_none = kernel == "stream" && pass == "forward_eval";
+                // Streams and strips have nothing to do in evaluation forwards.
+                let there_is_none = matches!(kernel, "stream" | "strip") && pass == "forward_eval";
                 assert_eq!(launched.contains(&name), !there_is_none, "{name}");
             }
         }
