@@ -3,6 +3,8 @@
 mod passes;
 mod relu;
 
+use std::cell::RefCell;
+
 use batchnorm::admit::{Plan, Request, Signature};
 use batchnorm::{Config, DType, Origin, OutputMask, Rank};
 
@@ -46,6 +48,9 @@ pub struct BatchNorm<D: Device> {
     rank: Rank,
     training: bool,
     state: State<D>,
+    /// What blocks of a pass tell each other: kept from pass to pass, since they end one after
+    /// the other and leave it fit for the next.
+    scratch: RefCell<Option<D::Memory>>,
 }
 
 /// What the backward pass needs of its forward pass, besides the input.
@@ -125,7 +130,7 @@ pub enum Error {
 impl<D: Device> BatchNorm<D> {
     /// A layer with this state, in training mode. What does not fit, a pass refuses.
     pub fn new(rank: Rank, config: Config, state: State<D>) -> Self {
-        BatchNorm { config, rank, training: true, state }
+        BatchNorm { config, rank, training: true, state, scratch: RefCell::default() }
     }
 
     /// The parameters and buffers.
@@ -237,7 +242,46 @@ impl<D: Device> BatchNorm<D> {
         grad_output: &Array<D>,
         mask: OutputMask,
     ) -> Result<Gradients<D>, Error> {
-        self.differentiate(device, saved, input, grad_output, mask, None)
+        let gradients = self.gradients_like(device, input, mask)?;
+        self.differentiate(device, saved, input, grad_output, None, &gradients)?;
+        Ok(gradients)
+    }
+
+    /// As [`Self::backward`], into the gradients that there is a place for.
+    ///
+    /// # Errors
+    /// As [`Self::backward`], and [`Error::Refused`] for a gradient of another shape or dtype than
+    /// what it is the gradient of.
+    pub fn backward_into(
+        &self,
+        device: &D,
+        saved: &Saved<D>,
+        input: &Array<D>,
+        grad_output: &Array<D>,
+        gradients: &Gradients<D>,
+    ) -> Result<(), Error> {
+        self.differentiate(device, saved, input, grad_output, None, gradients)
+    }
+
+    /// Room for the gradients that `mask` asks for and the layer has.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn gradients_like(
+        &self,
+        device: &D,
+        input: &Array<D>,
+        mask: OutputMask,
+    ) -> Result<Gradients<D>, Error> {
+        let vector = |asked: bool, of: &Option<Vector<D>>| match of {
+            Some(vector) if asked => Vector::like(device, vector).map(Some),
+            _ => Ok(None),
+        };
+        Ok(Gradients {
+            input: mask.input.then(|| Array::like(device, input)).transpose()?,
+            weight: vector(mask.weight, &self.state.weight)?,
+            bias: vector(mask.bias, &self.state.bias)?,
+        })
     }
 }
 

@@ -1,7 +1,9 @@
 //! A pass as a kernel sees it: arrays to arguments, arguments to a launch.
 
+use std::cell::Ref;
+
 use batchnorm::admit::Plan;
-use batchnorm::{Origin, OutputMask};
+use batchnorm::{DType, Origin};
 
 use super::{BatchNorm, Error, Gradients, Relu, Saved, State, check_counterpart};
 use crate::arguments::{self, Statistics};
@@ -87,7 +89,7 @@ impl<D: Device> BatchNorm<D> {
         let tracked = |vector| if plan.update.is_some() { vector } else { &None };
         let (mean, var) = (tracked(&self.state.running_mean), tracked(&self.state.running_var));
         let forward = Forward::new(device, Operation::ForwardTrain, input, relu, output)?;
-        let scratch = scratch(device, forward.choice.scratch_bytes)?;
+        let scratch = self.scratch(device, forward.choice.scratch_bytes)?;
         let arguments = arguments::ForwardTrain {
             input: forward.input,
             output: forward.output,
@@ -154,37 +156,32 @@ impl<D: Device> BatchNorm<D> {
         Ok(())
     }
 
-    /// The gradients of the forward pass that left `saved`; through a relu where its mask is
-    /// given, and then that of the residual where there is a place for it.
+    /// The gradients of the forward pass that left `saved`, where there is a place for them;
+    /// through a relu where one is given.
     pub(super) fn differentiate(
         &self,
         device: &D,
         saved: &Saved<D>,
         input: &Array<D>,
         grad_output: &Array<D>,
-        mask: OutputMask,
         relu: Option<(&ReluMask<D>, Option<&Array<D>>)>,
-    ) -> Result<Gradients<D>, Error> {
-        for (name, array) in [("input", input), ("grad_output", grad_output)] {
-            check_counterpart(name, array, &saved.shape, saved.dtype)?;
-        }
+        gradients: &Gradients<D>,
+    ) -> Result<(), Error> {
         let (bits, residual) = relu.unzip();
+        let residual = residual.flatten();
+        let given = [("input", Some(input)), ("grad_output", Some(grad_output))];
+        let answers = [("grad_input", gradients.input.as_ref()), ("grad_residual", residual)];
+        for (name, array) in given.into_iter().chain(answers) {
+            array.map_or(Ok(()), |array| check_counterpart(name, array, &saved.shape, saved.dtype))?;
+        }
         if let Some(bits) = bits
             && bits.shape() != saved.shape
         {
             let (expected, actual) = (saved.shape.clone(), bits.shape().to_vec());
             return Err(batchnorm::Error::Shape { name: "mask", expected, actual }.into());
         }
-        let residual = residual.flatten();
-        let vector = |asked: bool, of: &Option<Vector<D>>| match of {
-            Some(vector) if asked => Vector::like(device, vector).map(Some),
-            _ => Ok(None),
-        };
-        let gradients = Gradients {
-            input: mask.input.then(|| Array::like(device, input)).transpose()?,
-            weight: vector(mask.weight, &self.state.weight)?,
-            bias: vector(mask.bias, &self.state.bias)?,
-        };
+        check_vector("grad_weight", &gradients.weight, saved.shape[1])?;
+        check_vector("grad_bias", &gradients.bias, saved.shape[1])?;
         let operation = match saved.origin {
             Origin::Batch => Operation::BackwardTrain,
             Origin::Running => Operation::BackwardEval,
@@ -195,7 +192,7 @@ impl<D: Device> BatchNorm<D> {
         let arrays = [x, from, to, to_residual, bits_of];
         let question = Question { has_relu: bits.is_some(), ..question(operation, input, &arrays) };
         let Choice { launch, geometry, scratch_bytes, .. } = choose(&question, device.properties());
-        let scratch = scratch(device, scratch_bytes)?;
+        let scratch = self.scratch(device, scratch_bytes)?;
         let arguments = arguments::Backward {
             input: x,
             grad_output: from,
@@ -227,7 +224,33 @@ impl<D: Device> BatchNorm<D> {
         // SAFETY: the arrays were checked against their memory and have one shape; the vectors
         // are as long as the layer's, which the forward pass checked.
         unsafe { launch_unless_empty(device, &launch, &arguments, &inputs, &outputs)? };
-        Ok(gradients)
+        Ok(())
+    }
+
+    /// Memory for what blocks tell each other, where a kernel needs any: that of the pass before,
+    /// if it is large enough. Its gates are open, as every pass leaves them, and new memory is 0.
+    fn scratch(&self, device: &D, bytes: usize) -> Result<Ref<'_, Option<D::Memory>>, DeviceError> {
+        if self.scratch.borrow().as_ref().map_or(0, Memory::bytes) < bytes {
+            self.scratch.replace(Some(device.upload(&vec![0; bytes])?));
+        }
+        Ok(self.scratch.borrow())
+    }
+}
+
+/// Refuses a place for the gradient of a parameter that is not like the parameter.
+fn check_vector<D: Device>(
+    name: &'static str,
+    vector: &Option<Vector<D>>,
+    expected: usize,
+) -> Result<(), Error> {
+    match vector {
+        Some(vector) if vector.len() != expected => {
+            Err(batchnorm::Error::NumFeatures { name, expected, actual: vector.len() }.into())
+        }
+        Some(vector) if vector.dtype() != DType::F32 => {
+            Err(batchnorm::Error::Dtype { input: vector.dtype(), parameters: vec![DType::F32] }.into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -248,11 +271,6 @@ fn question<'a, D: Device>(
         has_relu: false,
         has_residual: false,
     }
-}
-
-/// Memory for what blocks tell each other, where a kernel needs any.
-fn scratch<D: Device>(device: &D, bytes: usize) -> Result<Option<D::Memory>, DeviceError> {
-    (bytes > 0).then(|| device.upload(&vec![0; bytes])).transpose()
 }
 
 /// Runs a kernel, unless there is no channel to run it on.

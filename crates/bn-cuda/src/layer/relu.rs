@@ -93,7 +93,9 @@ impl<D: Device> BatchNorm<D> {
         relu: &ReluMask<D>,
         mask: OutputMask,
     ) -> Result<Gradients<D>, Error> {
-        self.differentiate(device, saved, input, grad_output, mask, Some((relu, None)))
+        let gradients = self.gradients_like(device, input, mask)?;
+        self.differentiate(device, saved, input, grad_output, Some((relu, None)), &gradients)?;
+        Ok(gradients)
     }
 
     /// The gradients through [`Self::forward_add_relu`]: as [`Self::backward_relu`], and that of
@@ -110,9 +112,28 @@ impl<D: Device> BatchNorm<D> {
         relu: &ReluMask<D>,
         mask: OutputMask,
     ) -> Result<(Gradients<D>, Array<D>), Error> {
-        let residual = Array::like(device, input)?;
-        let gradients =
-            self.differentiate(device, saved, input, grad_output, mask, Some((relu, Some(&residual))))?;
+        let (gradients, residual) = (self.gradients_like(device, input, mask)?, Array::like(device, input)?);
+        let relu = Some((relu, Some(&residual)));
+        self.differentiate(device, saved, input, grad_output, relu, &gradients)?;
         Ok((gradients, residual))
+    }
+
+    /// As [`Self::backward_relu`] or, where there is a place for the residual's gradient,
+    /// [`Self::backward_add_relu`], into the gradients that there is a place for.
+    ///
+    /// # Errors
+    /// As [`Self::backward_into`], and as [`Self::backward_relu`].
+    #[allow(clippy::too_many_arguments, reason = "what the gradients hang on, and where they go")]
+    pub fn backward_relu_into(
+        &self,
+        device: &D,
+        saved: &Saved<D>,
+        input: &Array<D>,
+        grad_output: &Array<D>,
+        relu: &ReluMask<D>,
+        gradients: &Gradients<D>,
+        residual: Option<&Array<D>>,
+    ) -> Result<(), Error> {
+        self.differentiate(device, saved, input, grad_output, Some((relu, residual)), gradients)
     }
 }
