@@ -35,7 +35,7 @@ const MOST_ELEMENTS: usize = 6000;
 const FEW: usize = 64;
 
 /// Where relu is asked: the first has every kind of kernel but streams, the second those.
-const RELUS: [Setting; 3] = [SETTINGS[2], SETTINGS[4], SETTINGS[0]];
+const RELUS: [Setting; 3] = [SETTINGS[1], SETTINGS[4], SETTINGS[0]];
 
 /// So many of the catalogue's come to one that a device cuts up.
 const CATALOGUES_TO_ONE: usize = 2;
