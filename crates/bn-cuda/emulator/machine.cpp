@@ -7,12 +7,12 @@
 
 namespace emulator {
 
-thread_local Machine* machine = nullptr;
-
 namespace {
 
+// The one that runs on this thread of the host.
+thread_local Machine* machine = nullptr;
+
 constexpr size_t STACK_BYTES = 64 * 1024;
-constexpr int SMALLEST_ELEMENT = 2;
 constexpr int LARGEST_ACCESS = 16;
 
 // More accesses than any launch needs that ends.
@@ -44,19 +44,19 @@ Registration::Registration(const char* name, Body body, unsigned long long argum
 }
 
 Block::Block(const Launch& launch, int index)
-    : index(index), shared(launch.shared_bytes), warps(launch.threads / WARP_SIZE) {}
+    : index(index), shared(launch.shared_bytes), warps(launch.threads / WARP) {}
 
 Machine::Machine(const Launch& launch, Outcome& outcome)
     : launch(launch), outcome(outcome), random_state(launch.seed * 2 + 1) {
     for (unsigned long long i = 0; i < launch.range_count; i++) {
         const Range& range = launch.ranges[i];
-        writers.emplace_back(range.writable ? range.bytes / SMALLEST_ELEMENT + 1 : 0);
+        writers.emplace_back(range.writable ? range.bytes : 0);
     }
 }
 
 void Machine::run(Body body) {
     this->body = body;
-    if (launch.threads < WARP_SIZE || launch.threads > 1024 || launch.threads % WARP_SIZE != 0) {
+    if (launch.threads < WARP || launch.threads > 1024 || launch.threads % WARP != 0) {
         return fail("a block has 32 to 1024 threads in whole warps, not " + number(launch.threads));
     }
     if (launch.cluster < 1 || launch.cluster > 16 || launch.blocks % launch.cluster != 0) {
@@ -174,8 +174,8 @@ void Machine::grid_barrier() {
 }
 
 double Machine::exchange(double value, int mask) {
-    int lane = current->thread % WARP_SIZE;
-    Warp& warp = current->block->warps[current->thread / WARP_SIZE];
+    int lane = current->thread % WARP;
+    Warp& warp = current->block->warps[current->thread / WARP];
     unsigned epoch = warp.gate.epoch;
     if (warp.gate.arrived > 0 && warp.mask != mask) {
         fail("exchanges with mask " + number(mask) + ", its warp with " + number(warp.mask));
@@ -183,7 +183,7 @@ double Machine::exchange(double value, int mask) {
     warp.mask = mask;
     double* values = warp.values[epoch % 2];
     values[lane] = value;
-    if (++warp.gate.arrived < WARP_SIZE) {
+    if (++warp.gate.arrived < WARP) {
         wait(warp.gate.epoch, epoch);
     } else {
         warp.gate.arrived = 0;
@@ -224,7 +224,7 @@ void Machine::touch_global(const void* place, int bytes, Access access) {
     const unsigned char* byte = (const unsigned char*)place;
     const char* verb = access == READ ? "reads " : "writes ";
     for (unsigned long long i = 0; i < launch.range_count; i++) {
-        const Range& range = launch.ranges[i];
+        Range& range = launch.ranges[i];
         if (byte < range.start || byte + bytes > range.start + range.bytes) continue;
         // A message is made only where there is a fault: every access comes through here.
         auto refuse = [&](const std::string& fault) {
@@ -233,11 +233,11 @@ void Machine::touch_global(const void* place, int bytes, Access access) {
         int alignment = std::min(bytes, LARGEST_ACCESS);
         if ((uintptr_t)place % alignment != 0) return refuse("not aligned to " + number(alignment));
         if (access == WRITE && !range.writable) return refuse("which is an input");
-        (access == READ ? outcome.loaded_bytes : outcome.stored_bytes) += bytes;
+        (access == READ ? range.loaded : range.stored) += bytes;
         if (!range.writable) return;
         Moment me = now();
-        size_t first = (byte - range.start) / SMALLEST_ELEMENT;
-        for (size_t cell = first; cell < first + bytes / SMALLEST_ELEMENT; cell++) {
+        size_t first = byte - range.start;
+        for (size_t cell = first; cell < first + bytes; cell++) {
             Writer& writer = writers[i][cell];
             bool is_ordered = writer.group == group_number && is_before(writer.moment, me);
             if (writer.group != Writer::NOBODY && !is_ordered) return refuse("which another thread wrote");
@@ -297,7 +297,7 @@ void Machine::copy_in(void* to, const void* from, int bytes, const void* place) 
     touch_global(from, bytes, READ);
     int index = transaction_at(place);
     Block& block = *current->block;
-    check("copies into", block.shared.expect(to, bytes, now(), {index, block.transactions[index].phase}));
+    check("copies into", block.shared.expect(to, bytes, now(), fences, {index, block.transactions[index].phase}));
     arriving.push_back({&block, (unsigned char*)to, (const unsigned char*)from, bytes, index});
     if (launch.schedule == DESCENDING) arrive();
 }
@@ -350,6 +350,36 @@ void Machine::fail(const std::string& message) {
     // From a fiber, never to come back.
     if (current) yield();
 }
+
+int thread() { return machine->thread(); }
+int threads() { return machine->threads(); }
+int block() { return machine->block(); }
+int blocks() { return machine->blocks_of_grid(); }
+int cluster_rank() { return machine->cluster_rank(); }
+int cluster_size() { return machine->cluster_size(); }
+unsigned char* shared_memory() { return machine->shared(); }
+void barrier() { machine->barrier(); }
+void cluster_barrier() { machine->cluster_barrier(); }
+void grid_barrier() { machine->grid_barrier(); }
+double exchange(double value, int mask) { return machine->exchange(value, mask); }
+unsigned vote(bool bit) {
+    // A sum of different powers of two, which are fewer than the bits of an f64.
+    double bits = bit ? (double)(1u << thread() % WARP) : 0;
+    for (int mask = 1; mask < WARP; mask *= 2) bits += exchange(bits, mask);
+    return (unsigned)bits;
+}
+void touch_shared(const void* place, int bytes, Access access) { machine->touch_shared(place, bytes, access); }
+const void* touch_remote(const void* place, int bytes, int rank) { return machine->touch_remote(place, bytes, rank); }
+void touch_global(const void* place, int bytes, Access access) { machine->touch_global(place, bytes, access); }
+void start_transaction(const void* place) { machine->start_transaction(place); }
+void expect(const void* place, int bytes) { machine->expect(place, bytes); }
+void wait_for(const void* place, unsigned phase) { machine->wait_for(place, phase); }
+void copy_in(void* to, const void* from, int bytes, const void* transaction) {
+    machine->copy_in(to, from, bytes, transaction);
+}
+void hand_over() { machine->hand_over(); }
+void copy_out(void* to, const void* from, int bytes) { machine->copy_out(to, from, bytes); }
+void wait_for_copies_out() { machine->wait_for_copies_out(); }
 
 // splitmix64
 unsigned long long Machine::random() {

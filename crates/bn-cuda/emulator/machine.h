@@ -21,16 +21,18 @@
 
 #include "context.h"
 #include "shared.h"
+#include "words.h"
 
 namespace emulator {
-
-constexpr int WARP_SIZE = 32;
 
 // An array of the launch.
 struct Range {
     unsigned char* start;
     unsigned long long bytes;
     int writable;
+    // What the launch moved of it, in bytes: these are written.
+    unsigned long long loaded;
+    unsigned long long stored;
 };
 
 // What to run. src/emulator.rs mirrors it.
@@ -38,7 +40,7 @@ struct Launch {
     const char* kernel;
     const void* arguments;
     unsigned long long arguments_bytes;
-    const Range* ranges;
+    Range* ranges;
     unsigned long long range_count;
     int blocks;
     int threads;
@@ -51,24 +53,10 @@ struct Launch {
 
 // What came of it.
 struct Outcome {
-    unsigned long long loaded_bytes;
-    unsigned long long stored_bytes;
     char fault[512];  // empty where there was none
 };
 
 enum Schedule { ASCENDING, DESCENDING, SHUFFLED };
-
-typedef void (*Body)(const void* arguments);
-
-// A kernel's entry in the table of all of them.
-struct Registration {
-    const char* name;
-    Body body;
-    unsigned long long arguments_bytes;
-    const Registration* next;
-
-    Registration(const char* name, Body body, unsigned long long arguments_bytes);
-};
 
 // A count of arrivals, and how often it was complete: who waits, waits for the latter to rise.
 struct Gate {
@@ -79,7 +67,7 @@ struct Gate {
 struct Warp {
     Gate gate;
     int mask = 0;
-    double values[2][WARP_SIZE];
+    double values[2][WARP];
 };
 
 // A barrier in shared memory that counts bytes: complete when one thread has said how many
@@ -144,7 +132,7 @@ public:
     // Runs the groups of blocks one after the other, and stops at the first fault.
     void run(Body body);
 
-    // What a fiber may ask.
+    // What a fiber may ask: the functions of words.h.
     int thread() const { return current->thread; }
     int threads() const { return launch.threads; }
     int block() const { return current->block->index; }
@@ -185,7 +173,7 @@ private:
     int group_number = 0;
     Gate group;
     std::deque<Copy> arriving;
-    // For each array that may be written: who wrote each two bytes last.
+    // For each array that may be written: who wrote each byte last.
     std::vector<std::vector<Writer>> writers;
 
     Fiber* current = nullptr;
@@ -210,7 +198,5 @@ private:
     void fail(const std::string& message);
     unsigned long long random();
 };
-
-extern thread_local Machine* machine;
 
 }  // namespace emulator

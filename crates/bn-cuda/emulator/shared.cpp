@@ -45,9 +45,14 @@ std::string Shared::touch(
     });
 }
 
-std::string Shared::expect(const void* place, int bytes, const Moment& now, Arrival arrival) {
+std::string Shared::expect(
+    const void* place, int bytes, const Moment& now, const std::vector<unsigned>& fences, Arrival arrival
+) {
     return each(place, bytes, [&](Cell& cell) -> std::string {
         if (cell.writer.thread != NOBODY && !is_before(cell.writer, now)) return "which a thread still writes";
+        if (cell.writer.thread != NOBODY && fences[cell.writer.thread] <= cell.writer.fences) {
+            return "which thread " + number(cell.writer.thread) + " has not handed to the copy engine";
+        }
         if (cell.reader.thread != NOBODY && !is_before(cell.reader, now)) return "which a thread still reads";
         cell = Cell();
         cell.holds_something = true;

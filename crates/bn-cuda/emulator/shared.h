@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-namespace emulator {
+#include "words.h"
 
-enum Access { READ, WRITE };
+namespace emulator {
 
 // Where a thread stands: what it did is ordered before what another thread does once that
 // one is past a later barrier that both take part in.
@@ -43,8 +43,11 @@ public:
     // transaction barriers that the thread has waited for.
     std::string touch(const void* place, int bytes, Access access, const Moment& now, const std::vector<unsigned>& seen);
 
-    // A copy into this memory begins: its bytes are nobody's until `arrival`.
-    std::string expect(const void* place, int bytes, const Moment& now, Arrival arrival);
+    // A copy into this memory begins: its bytes are nobody's until `arrival`. What threads wrote
+    // there must have been handed over, or it might come after.
+    std::string expect(
+        const void* place, int bytes, const Moment& now, const std::vector<unsigned>& fences, Arrival arrival
+    );
 
     // A copy out of this memory begins: what threads wrote must have been handed over.
     std::string hand_over(const void* place, int bytes, const Moment& now, const std::vector<unsigned>& fences);

@@ -16,6 +16,12 @@ struct Array {
     long long stride[AXES];
 };
 
+// What follows the normalisation in y = relu(bn(x)) and y = relu(bn(x) + residual).
+struct Relu {
+    Array residual;  // null: nothing is added
+    Array mask;      // its elements are bits, what relu lets through; null: there is no relu
+};
+
 // How an array without gaps is cut up for kernels that keep it in shared memory.
 struct Geometry {
     long long batch;       // contiguous: N, times the pieces; channels-last: all positions
@@ -26,7 +32,8 @@ struct Geometry {
                            // that divides them;
                            // channels-last: positions that a block owns
     long long splits;      // contiguous: pieces that a group is cut into
-    long long tile_rows;   // contiguous: rows that are in shared memory at once, if not all
+    long long tile_rows;   // rows, channels-last positions, that are in shared memory at once, if
+                           // not all
     long long slab_bytes;  // of shared memory for each array, a multiple of 16
 };
 
@@ -41,6 +48,7 @@ struct Statistics {
 struct ForwardTrain {
     Array input;
     Array output;
+    Relu relu;
     const float* weight;    // null: 1
     const float* bias;      // null: 0
     float* running_mean;    // null: not tracked
@@ -50,13 +58,14 @@ struct ForwardTrain {
     double momentum;        // the weight of the new value
     long long count;        // n, values per channel
     Geometry geometry;      // of kernels that keep the array
-    void* scratch;          // of slab kernels: for what blocks tell each other
+    void* scratch;          // for what blocks tell each other, in kernels whose blocks do
 };
 
 // The same with the running statistics.
 struct ForwardEval {
     Array input;
     Array output;
+    Relu relu;
     const float* weight;
     const float* bias;
     const float* running_mean;
@@ -72,6 +81,8 @@ struct Backward {
     Array input;
     Array grad_output;
     Array grad_input;
+    Array mask;           // of the relu that followed
+    Array grad_residual;  // what it let through of grad_output
     const float* weight;
     const Statistics* saved;
     float* grad_weight;

@@ -29,6 +29,9 @@ DEVICE void barrier() { __syncthreads(); }
 // The value of the thread whose number within the warp differs by the bits of `mask`.
 DEVICE double exchange(double value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
 
+// A bit for each thread of the warp.
+DEVICE unsigned vote(bool bit) { return __ballot_sync(0xffffffffu, bit); }
+
 // The block's shared memory.
 DEVICE unsigned char* shared_memory() {
     extern __shared__ __align__(16) unsigned char bytes[];

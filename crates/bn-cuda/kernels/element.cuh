@@ -44,3 +44,11 @@ template <class T> DEVICE T rounded(double value) {
     round_to(to, value);
     return to;
 }
+
+// Makes the kernels for each dtype, unless only some of them are wanted.
+#ifndef FOR_EACH_DTYPE
+#define FOR_EACH_DTYPE(KERNELS)                                              \
+    KERNELS(f32, float)                                                      \
+    KERNELS(f16, Half)                                                       \
+    KERNELS(bf16, Bfloat)
+#endif

@@ -5,111 +5,14 @@
 // the batch. The rows of the group are copied into shared memory; there the block sums,
 // the cluster adds the blocks' sums up, and what is computed is written in place and copied out.
 //
-//   memory  rows × group × spatial values | totals | partials | transaction
+//   memory  rows × group × spatial values of each array | totals | partials | transaction
 //
 // Sums run in an order that the launch settles: a thread's own values, its warp, the warps of
 // its channel, the blocks of the cluster.
 #pragma once
-#include "formulas.cuh"
-#include "sum.cuh"
+#include "rows.cuh"
 
-constexpr int MOST_WARPS = 32;
-constexpr int MOST_CHANNELS = 8;
-constexpr int MOST_SUMS = 2;
-
-// What a block keeps beside the values.
-struct Desk {
-    double totals[MOST_WARPS];
-    double partials[MOST_SUMS * MOST_CHANNELS];
-    Transaction arrival;
-};
-
-// This thread's part in the group: one channel, and every `step`th of its positions in this
-// block's rows. Where there are more warps than channels, several warps share one.
-template <class T> struct Part {
-    Geometry geometry;
-    Desk* desk;
-    T* values;      // shared: rows × channels × spatial
-    int index;      // of this block's work: group by group, in each the ranks in turn
-    int rank;       // among those who share the group
-    int size;       // the number of those
-    int rows;       // of this block
-    int channel;    // of this thread, within the group
-    int first;
-    int step;
-
-    DEVICE_METHOD long long first_channel() const { return (long long)(index / size) * geometry.group; }
-
-    // Calls visit(offset) for each of this thread's values.
-    template <class Visit> DEVICE_METHOD void each(Visit visit) const {
-        int spatial = (int)geometry.spatial;
-        int row = first / spatial, i = first % spatial;
-        int rows_on = step / spatial, on = step % spatial;
-        while (row < rows) {
-            visit((row * (int)geometry.group + channel) * spatial + i);
-            row += rows_on;
-            i += on;
-            if (i >= spatial) {
-                i -= spatial;
-                row++;
-            }
-        }
-    }
-
-    // Σ over the channel's threads in this block, in each of them: their warps, one after the
-    // other. `totals` is shared memory, a number for each warp.
-    DEVICE_METHOD double in_block(double value, double* totals) const {
-        int warps = threads() / WARP, group = (int)geometry.group;
-        value = warp_sum(value);
-        barrier();  // until everyone has read the totals of the sum before
-        if (thread() % WARP == 0) store_shared(totals + thread() / WARP, value);
-        barrier();
-        double total = 0;
-        for (int w = channel; w < warps; w += group) total += load_shared(totals + w);
-        return total;
-    }
-
-    // Σ over the channel, in each of its threads throughout the cluster. `slot` is one of
-    // MOST_SUMS; none is used twice.
-    DEVICE_METHOD double sum(double value, int slot) const {
-        value = in_block(value, desk->totals);
-        double* partial = desk->partials + slot * MOST_CHANNELS + channel;
-        if (first == 0) store_shared(partial, value);
-        cluster_barrier();
-        double total = 0;
-        for (int rank = 0; rank < cluster_size(); rank++) total += load_remote(partial, rank);
-        return total;
-    }
-};
-
-// Where the first value of this block's row lies in an array of the group's shape.
-template <class T> DEVICE T* row_of(const Array& array, const Part<T>& part, int row) {
-    const Geometry& g = part.geometry;
-    long long n = part.rank + (long long)row * part.size;
-    long long whole = n / g.pieces, piece = n - whole * g.pieces;
-    return (T*)array.data + ((whole * g.channels + part.first_channel()) * g.pieces + piece) * g.spatial;
-}
-
-template <class T> DEVICE int row_bytes(const Part<T>& part) {
-    return (int)(part.geometry.group * part.geometry.spatial) * (int)sizeof(T);
-}
-
-// This thread's part in a piece of the work, where `size` pieces make a group.
-template <class T> DEVICE Part<T> part_among(const Geometry& geometry, int index, int size) {
-    Part<T> part;
-    part.geometry = geometry;
-    part.index = index;
-    part.rank = index % size;
-    part.size = size;
-    int group = (int)geometry.group, warp = thread() / WARP, warps = threads() / WARP;
-    part.rows = (int)((geometry.batch - part.rank + size - 1) / size);
-    part.channel = warp % group;
-    part.first = warp / group * WARP + thread() % WARP;
-    part.step = warps / group * WARP;
-    return part;
-}
-
-// The same for a block whose piece stays in shared memory, `arrays` arrays one after the other.
+// The part of a block whose piece stays in shared memory, `arrays` arrays one after the other.
 template <class T> DEVICE Part<T> part_of(const Geometry& geometry, int arrays, int size) {
     Part<T> part = part_among<T>(geometry, block(), size);
     part.values = (T*)shared_memory();
@@ -117,18 +20,18 @@ template <class T> DEVICE Part<T> part_of(const Geometry& geometry, int arrays, 
     return part;
 }
 
-// Copies this block's rows of some arrays into shared memory, each to its slab.
+// Copies this block's rows of those arrays that there are into shared memory, each to its slab.
 template <class T, int ARRAYS> DEVICE void bring(const Part<T>& part, const Array* const (&arrays)[ARRAYS]) {
     Transaction* arrival = &part.desk->arrival;
     int bytes = row_bytes(part);
     if (thread() == 0) start_transaction(arrival);
     barrier();
-    if (thread() == 0) expect(arrival, ARRAYS * part.rows * bytes);
+    if (thread() == 0) expect(arrival, number_of(arrays) * part.rows * bytes);
     if (thread() < WARP) {
         for (int row = thread(); row < part.rows; row += WARP) {
             for (int i = 0; i < ARRAYS; i++) {
-                unsigned char* slab = (unsigned char*)part.values + i * part.geometry.slab_bytes;
-                copy_in(slab + row * bytes, row_of<T>(*arrays[i], part, row), bytes, arrival);
+                if (!arrays[i]->data) continue;
+                copy_in((unsigned char*)part.slab(i) + row * bytes, row_of<T>(*arrays[i], part, row), bytes, arrival);
             }
         }
     }
@@ -148,9 +51,10 @@ template <class T> DEVICE void send(const Part<T>& part, T* values, const Array&
 }
 
 template <class T> DEVICE void resident_forward_train(const ForwardTrain& a) {
-    Part<T> part = part_of<T>(a.geometry, 1, cluster_size());
-    bring(part, {&a.input});
+    Part<T> part = part_of<T>(a.geometry, arrays_of(a.relu), cluster_size());
+    bring(part, {&a.input, &a.relu.residual});
     T* values = part.values;
+    const T* residual = part.slab(1);
     double n = (double)a.count;
 
     double sum = 0;
@@ -168,8 +72,9 @@ template <class T> DEVICE void resident_forward_train(const ForwardTrain& a) {
     double factor = invstd * parameter(a.weight, c, 1.0), bias = parameter(a.bias, c, 0.0);
     part.each([&](int at) {
         double d = widen(load_shared(values + at)) - mean;
-        store_shared(values + at, rounded<T>(fused(d, factor, bias)));
+        store_shared(values + at, activated(a.relu, fused(d, factor, bias), residual + at));
     });
+    note_rows(part, values, a.relu.mask, 0);
     if (part.first == 0 && part.rank == 0) remember(a, c, {mean, invstd}, squares);
     send(part, values, a.output);
     cluster_barrier();  // other blocks may still read this one's sums
@@ -177,16 +82,18 @@ template <class T> DEVICE void resident_forward_train(const ForwardTrain& a) {
 
 // Nothing is added up, so the blocks of a group are no cluster: any number may share it.
 template <class T> DEVICE void resident_forward_eval(const ForwardEval& a) {
-    Part<T> part = part_of<T>(a.geometry, 1, (int)a.geometry.splits);
-    bring(part, {&a.input});
+    Part<T> part = part_of<T>(a.geometry, arrays_of(a.relu), (int)a.geometry.splits);
+    bring(part, {&a.input, &a.relu.residual});
     T* values = part.values;
+    const T* residual = part.slab(1);
     long long c = part.first_channel() + part.channel;
     Statistics s = of_running(a, c);
     double factor = s.invstd * parameter(a.weight, c, 1.0), bias = parameter(a.bias, c, 0.0);
     part.each([&](int at) {
         double d = widen(load_shared(values + at)) - s.mean;
-        store_shared(values + at, rounded<T>(fused(d, factor, bias)));
+        store_shared(values + at, activated(a.relu, fused(d, factor, bias), residual + at));
     });
+    note_rows(part, values, a.relu.mask, 0);
     if (part.first == 0 && part.rank == 0) remember(a.saved, c, s);
     send(part, values, a.output);
 }
@@ -195,7 +102,9 @@ template <class T, bool OF_BATCH> DEVICE void resident_backward(const Backward& 
     Part<T> part = part_of<T>(a.geometry, 2, cluster_size());
     bring(part, {&a.grad_output, &a.input});
     T* gradients = part.values;
-    const T* values = (const T*)((unsigned char*)part.values + a.geometry.slab_bytes);
+    const T* values = part.slab(1);
+    gate_rows(part, gradients, a.mask, 0);
+    if (a.grad_residual.data) send(part, gradients, a.grad_residual);
     long long c = part.first_channel() + part.channel;
     Statistics s = {load(&a.saved[c].mean), load(&a.saved[c].invstd)};
 
@@ -220,3 +129,15 @@ template <class T, bool OF_BATCH> DEVICE void resident_backward(const Backward& 
     }
     cluster_barrier();  // other blocks may still read this one's sums
 }
+
+#ifdef HAS_CLUSTERS
+
+#define RESIDENT(dtype, T)                                                             \
+    KERNEL(resident_forward_train_##dtype, resident_forward_train<T>, ForwardTrain)    \
+    KERNEL(resident_forward_eval_##dtype, resident_forward_eval<T>, ForwardEval)       \
+    KERNEL(resident_backward_train_##dtype, (resident_backward<T, true>), Backward)    \
+    KERNEL(resident_backward_eval_##dtype, (resident_backward<T, false>), Backward)
+
+FOR_EACH_DTYPE(RESIDENT)
+
+#endif

@@ -2,127 +2,26 @@
 // value is read from global memory once and written once.
 //
 // All blocks run at the same time. Each owns a slab, a stretch of neighbouring positions with
-// all their channels, and copies it into shared memory. What the slabs say of each channel goes
-// through global memory: one warp adds a channel up, and everyone reads the sum.
+// all their channels, and copies it into shared memory.
 //
-//   memory  positions × channels values of each array | one number for each thread | transaction
-//
-// Order of sums: in a block, every `teams`th position, then the teams in turn; over the
-// blocks, every 32nd, then the warp.
+//   memory  positions × channels values of each array | one number for each thread | transactions
 #pragma once
-#include "formulas.cuh"
-#include "sum.cuh"
-
-// What a block keeps beside the values.
-struct Notes {
-    double of_thread[1024];
-    Transaction arrival;
-};
-
-// What the blocks tell each other, in global memory.
-struct Scratch {
-    GridGate gate;
-    double* of_blocks;    // two numbers for each channel and block
-    double* of_channels;  // two numbers for each channel
-};
-
-DEVICE Scratch scratch_of(void* memory, long long channels) {
-    double* numbers = (double*)memory + 2;  // past the gate
-    return {{(unsigned*)memory}, numbers, numbers + 2 * channels * blocks()};
-}
-
-template <class T> struct Slab {
-    T* values;
-    Notes* notes;
-    Scratch scratch;
-    int channels;
-    int positions;        // of this block
-    long long first;      // of all
-    int width;            // channels that are worked on at once
-    int teams;            // threads that share a channel; a few may belong to none
-
-    DEVICE_METHOD int team() const { return thread() / width; }
-
-    // Calls visit(c) for each channel that falls to this thread; threads of one team and all
-    // teams come to the same calls.
-    template <class Visit> DEVICE_METHOD void each_channel(Visit visit) const {
-        for (int tile = 0; tile < channels; tile += width) visit(tile + thread() % width);
-    }
-
-    // Calls visit(offset) for each of this thread's values of channel c.
-    template <class Visit> DEVICE_METHOD void each(int c, Visit visit) const {
-        if (c >= channels || team() >= teams) return;
-        for (int p = team(); p < positions; p += teams) visit(p * channels + c);
-    }
-
-    // Σ over the teams, in every thread of the channel.
-    DEVICE_METHOD double over_teams(double value) const {
-        if (teams == 1) return value;
-        barrier();  // until everyone has read the sum before
-        store_shared(notes->of_thread + thread(), value);
-        barrier();
-        double total = 0;
-        for (int t = 0; t < teams; t++) total += load_shared(notes->of_thread + t * width + thread() % width);
-        return total;
-    }
-
-    // Tells the others this block's two numbers of channel c.
-    DEVICE_METHOD void tell_blocks(int c, double first, double second) const {
-        if (team() != 0 || c >= channels) return;
-        double* place = scratch.of_blocks + 2 * ((long long)c * blocks() + block());
-        store(place, first);
-        store(place + 1, second);
-    }
-
-    // Calls combine(c) in all lanes of one warp for each channel, the channels shared out
-    // among the warps of all blocks.
-    template <class Combine> DEVICE_METHOD void each_channel_of_all(Combine combine) const {
-        int warps = threads() / WARP;
-        for (long long c = (long long)block() * warps + thread() / WARP; c < channels; c += (long long)blocks() * warps) {
-            combine(c);
-        }
-    }
-
-    DEVICE_METHOD double told(long long c, int of_block, int which) const {
-        return load(scratch.of_blocks + 2 * (c * blocks() + of_block) + which);
-    }
-
-    // Answers two numbers of channel c to everyone; one thread does.
-    DEVICE_METHOD void answer(long long c, double first, double second) const {
-        store(scratch.of_channels + 2 * c, first);
-        store(scratch.of_channels + 2 * c + 1, second);
-    }
-};
-
-// How many positions a block owns.
-DEVICE int positions_of(const Geometry& g, int of_block) {
-    long long left = g.batch - of_block * g.group;
-    return left < 0 ? 0 : (int)(left < g.group ? left : g.group);
-}
+#include "columns.cuh"
 
 template <class T> DEVICE Slab<T> slab_of(const Geometry& g, void* scratch, int arrays) {
-    Slab<T> slab;
-    slab.values = (T*)shared_memory();
-    slab.notes = (Notes*)(shared_memory() + g.slab_bytes * arrays);
-    slab.scratch = scratch_of(scratch, g.channels);
-    slab.channels = (int)g.channels;
-    slab.positions = positions_of(g, block());
-    slab.first = block() * g.group;
-    int whole = (slab.channels + WARP - 1) / WARP * WARP;
-    slab.width = whole < threads() ? whole : threads();
-    slab.teams = threads() / slab.width;
-    return slab;
+    return stretch_of<T>(g, scratch, (Notes*)(shared_memory() + g.slab_bytes * arrays));
 }
 
 template <class T, int ARRAYS>
 DEVICE void bring(const Slab<T>& slab, const Geometry& g, const Array* const (&arrays)[ARRAYS]) {
-    Transaction* arrival = &slab.notes->arrival;
+    Transaction* arrival = slab.notes->arrival;
     int bytes = slab.positions * slab.channels * (int)sizeof(T);
     if (thread() == 0) start_transaction(arrival);
     barrier();
     if (thread() == 0) {
-        expect(arrival, ARRAYS * bytes);
+        expect(arrival, number_of(arrays) * bytes);
         for (int i = 0; i < ARRAYS && bytes > 0; i++) {
+            if (!arrays[i]->data) continue;
             const T* from = (const T*)arrays[i]->data + slab.first * slab.channels;
             copy_in(shared_memory() + i * g.slab_bytes, from, bytes, arrival);
         }
@@ -130,22 +29,13 @@ DEVICE void bring(const Slab<T>& slab, const Geometry& g, const Array* const (&a
     wait_for(arrival, 0);
 }
 
-template <class T> DEVICE void send(const Slab<T>& slab, T* values, const Array& array) {
-    hand_over();
-    barrier();
-    int bytes = slab.positions * slab.channels * (int)sizeof(T);
-    if (thread() == 0 && bytes > 0) {
-        copy_out((T*)array.data + slab.first * slab.channels, values, bytes);
-        wait_for_copies_out();
-    }
-}
-
 // Each block measures its slab by itself: mean and Σ(x − mean)². Over the blocks, of n values
 // each, the mean is Σn·mean/Σn, and the squares are Σ(squares + n·(mean of block − mean)²).
 template <class T> DEVICE void slab_forward_train(const ForwardTrain& a) {
-    Slab<T> slab = slab_of<T>(a.geometry, a.scratch, 1);
-    bring(slab, a.geometry, {&a.input});
+    Slab<T> slab = slab_of<T>(a.geometry, a.scratch, arrays_of(a.relu));
+    bring(slab, a.geometry, {&a.input, &a.relu.residual});
     T* values = slab.values;
+    const T* residual = (const T*)(shared_memory() + a.geometry.slab_bytes);
 
     slab.each_channel([&](int c) {
         double n = slab.positions > 0 ? slab.positions : 1;
@@ -186,27 +76,30 @@ template <class T> DEVICE void slab_forward_train(const ForwardTrain& a) {
         double factor = s.invstd * parameter(a.weight, c, 1.0), bias = parameter(a.bias, c, 0.0);
         slab.each(c, [&](int at) {
             double d = widen(load_shared(values + at)) - s.mean;
-            store_shared(values + at, rounded<T>(fused(d, factor, bias)));
+            store_shared(values + at, activated(a.relu, fused(d, factor, bias), residual + at));
         });
     });
+    note(slab, values, a.relu.mask);
     send(slab, values, a.output);
 }
 
 // Nothing is added up, so the blocks need not run at the same time: there may be any number.
 template <class T> DEVICE void slab_forward_eval(const ForwardEval& a) {
-    Slab<T> slab = slab_of<T>(a.geometry, nullptr, 1);
-    bring(slab, a.geometry, {&a.input});
+    Slab<T> slab = slab_of<T>(a.geometry, nullptr, arrays_of(a.relu));
+    bring(slab, a.geometry, {&a.input, &a.relu.residual});
     T* values = slab.values;
+    const T* residual = (const T*)(shared_memory() + a.geometry.slab_bytes);
     slab.each_channel([&](int c) {
         if (c >= slab.channels) return;
         Statistics s = of_running(a, c);
         double factor = s.invstd * parameter(a.weight, c, 1.0), bias = parameter(a.bias, c, 0.0);
         slab.each(c, [&](int at) {
             double d = widen(load_shared(values + at)) - s.mean;
-            store_shared(values + at, rounded<T>(fused(d, factor, bias)));
+            store_shared(values + at, activated(a.relu, fused(d, factor, bias), residual + at));
         });
         if (block() == 0 && slab.team() == 0) remember(a.saved, c, s);
     });
+    note(slab, values, a.relu.mask);
     send(slab, values, a.output);
 }
 
@@ -215,6 +108,8 @@ template <class T, bool OF_BATCH> DEVICE void slab_backward(const Backward& a) {
     bring(slab, a.geometry, {&a.grad_output, &a.input});
     T* gradients = slab.values;
     const T* values = (const T*)(shared_memory() + a.geometry.slab_bytes);
+    gate(slab, gradients, a.mask);
+    if (a.grad_residual.data) send(slab, gradients, a.grad_residual);
 
     slab.each_channel([&](int c) {
         double mean = c < slab.channels ? load(&a.saved[c].mean) : 0.0;
@@ -257,3 +152,15 @@ template <class T, bool OF_BATCH> DEVICE void slab_backward(const Backward& a) {
     });
     send(slab, gradients, a.grad_input);
 }
+
+#ifdef HAS_CLUSTERS
+
+#define SLAB(dtype, T)                                                                 \
+    KERNEL(slab_forward_train_##dtype, slab_forward_train<T>, ForwardTrain)            \
+    KERNEL(slab_forward_eval_##dtype, slab_forward_eval<T>, ForwardEval)               \
+    KERNEL(slab_backward_train_##dtype, (slab_backward<T, true>), Backward)            \
+    KERNEL(slab_backward_eval_##dtype, (slab_backward<T, false>), Backward)
+
+FOR_EACH_DTYPE(SLAB)
+
+#endif

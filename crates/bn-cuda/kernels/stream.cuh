@@ -12,7 +12,7 @@
 //
 //   memory  two tiles of rows × group × spatial values of each array | desk
 #pragma once
-#include "resident.cuh"
+#include "rows.cuh"
 
 // What a block keeps beside the tiles.
 struct StreamDesk {
@@ -20,15 +20,16 @@ struct StreamDesk {
     Transaction arrival[2];
 };
 
-template <class T, int ARRAYS> struct Stream {
+template <class T> struct Stream {
     Geometry geometry;
+    int arrays;        // that a tile has room for
     StreamDesk* desk;
     GridGate gate;
     double* of_units;  // two numbers for each channel and unit
     unsigned tiles_so_far = 0;
 
-    DEVICE_METHOD Stream(const Geometry& g, void* scratch)
-        : geometry(g), desk((StreamDesk*)(shared_memory() + 2 * ARRAYS * g.slab_bytes)),
+    DEVICE_METHOD Stream(const Geometry& g, void* scratch, int arrays)
+        : geometry(g), arrays(arrays), desk((StreamDesk*)(shared_memory() + 2 * arrays * g.slab_bytes)),
           gate({(unsigned*)scratch}), of_units((double*)scratch + 2) {
         if (thread() < 2) start_transaction(&desk->arrival[thread()]);
         barrier();
@@ -46,7 +47,7 @@ template <class T, int ARRAYS> struct Stream {
     }
 
     DEVICE_METHOD T* tile(unsigned number, int array) const {
-        return (T*)(shared_memory() + (number % 2 * ARRAYS + array) * geometry.slab_bytes);
+        return (T*)(shared_memory() + (number % 2 * arrays + array) * geometry.slab_bytes);
     }
 
     // Rows of the tile that starts at a row of the unit.
@@ -55,13 +56,15 @@ template <class T, int ARRAYS> struct Stream {
         return left < geometry.tile_rows ? left : (int)geometry.tile_rows;
     }
 
+    template <int ARRAYS>
     DEVICE_METHOD void bring(const Part<T>& part, const Array* const (&arrays)[ARRAYS], unsigned number, int from) {
         if (thread() >= WARP) return;
         Transaction* arrival = &desk->arrival[number % 2];
         int bytes = row_bytes(part), rows = rows_from(part, from);
-        if (thread() == 0) expect(arrival, ARRAYS * rows * bytes);
+        if (thread() == 0) expect(arrival, number_of(arrays) * rows * bytes);
         for (int row = thread(); row < rows; row += WARP) {
             for (int i = 0; i < ARRAYS; i++) {
+                if (!arrays[i]->data) continue;
                 copy_in((unsigned char*)tile(number, i) + row * bytes, row_of<T>(*arrays[i], part, from + row), bytes, arrival);
             }
         }
@@ -69,7 +72,7 @@ template <class T, int ARRAYS> struct Stream {
 
     // Calls compute(part, tile number, first row) for each tile of a unit, the rows of the part
     // being the tile's. Every thread of the block comes along.
-    template <class Compute>
+    template <int ARRAYS, class Compute>
     DEVICE_METHOD void each_tile(const Part<T>& unit, const Array* const (&arrays)[ARRAYS], Compute compute) {
         int step = (int)geometry.tile_rows;
         bring(unit, arrays, tiles_so_far, 0);
@@ -119,7 +122,7 @@ template <class T, int ARRAYS> struct Stream {
 };
 
 template <class T> DEVICE void stream_forward_train(const ForwardTrain& a) {
-    Stream<T, 1> stream(a.geometry, a.scratch);
+    Stream<T> stream(a.geometry, a.scratch, arrays_of(a.relu));
     auto pivot_of = [&](const Part<T>& part) {
         long long c = part.first_channel() + part.channel;
         double first = widen(load((const T*)a.input.data + c * a.geometry.spatial * a.geometry.pieces));
@@ -148,18 +151,21 @@ template <class T> DEVICE void stream_forward_train(const ForwardTrain& a) {
         Statistics s = {pivot_of(whole) + shift, 1.0 / root(squares / n + a.eps)};
         double factor = s.invstd * parameter(a.weight, c, 1.0), bias = parameter(a.bias, c, 0.0);
         if (whole.first == 0 && whole.rank == 0) remember(a, c, s, squares);
-        stream.each_tile(whole, {&a.input}, [&](const Part<T>& part, unsigned tile, int row) {
+        stream.each_tile(whole, {&a.input, &a.relu.residual}, [&](const Part<T>& part, unsigned tile, int row) {
             T* values = stream.tile(tile, 0);
+            const T* residual = stream.tile(tile, 1);
             part.each([&](int at) {
-                store_shared(values + at, rounded<T>(fused(widen(load_shared(values + at)) - s.mean, factor, bias)));
+                double d = widen(load_shared(values + at)) - s.mean;
+                store_shared(values + at, activated(a.relu, fused(d, factor, bias), residual + at));
             });
+            note_rows(part, values, a.relu.mask, row);
             stream.send(part, a.output, tile, row);
         });
     });
 }
 
 template <class T, bool OF_BATCH> DEVICE void stream_backward(const Backward& a) {
-    Stream<T, 2> stream(a.geometry, a.scratch);
+    Stream<T> stream(a.geometry, a.scratch, 2);
     auto statistics_of = [&](const Part<T>& part) {
         long long c = part.first_channel() + part.channel;
         return Statistics{load(&a.saved[c].mean), load(&a.saved[c].invstd)};
@@ -167,9 +173,11 @@ template <class T, bool OF_BATCH> DEVICE void stream_backward(const Backward& a)
     stream.each_unit(true, [&](int unit) {
         Part<T> whole = stream.part(unit);
         double mean = statistics_of(whole).mean, sum = 0, dot = 0;
-        stream.each_tile(whole, {&a.grad_output, &a.input}, [&](const Part<T>& part, unsigned tile, int) {
-            const T* gradients = stream.tile(tile, 0);
+        stream.each_tile(whole, {&a.grad_output, &a.input}, [&](const Part<T>& part, unsigned tile, int row) {
+            T* gradients = stream.tile(tile, 0);
             const T* values = stream.tile(tile, 1);
+            gate_rows(part, gradients, a.mask, row);
+            if (a.grad_residual.data) stream.send(part, a.grad_residual, tile, row);
             part.each([&](int at) {
                 double g = widen(load_shared(gradients + at));
                 sum += g;
@@ -191,6 +199,7 @@ template <class T, bool OF_BATCH> DEVICE void stream_backward(const Backward& a)
         stream.each_tile(whole, {&a.grad_output, &a.input}, [&](const Part<T>& part, unsigned tile, int row) {
             T* gradients = stream.tile(tile, 0);
             const T* values = stream.tile(tile, 1);
+            gate_rows(part, gradients, a.mask, row);
             part.each([&](int at) {
                 double g = widen(load_shared(gradients + at));
                 double x = OF_BATCH ? widen(load_shared(values + at)) : 0.0;
@@ -200,3 +209,14 @@ template <class T, bool OF_BATCH> DEVICE void stream_backward(const Backward& a)
         });
     });
 }
+
+#ifdef HAS_CLUSTERS
+
+#define STREAM(dtype, T)                                                               \
+    KERNEL(stream_forward_train_##dtype, stream_forward_train<T>, ForwardTrain)        \
+    KERNEL(stream_backward_train_##dtype, (stream_backward<T, true>), Backward)        \
+    KERNEL(stream_backward_eval_##dtype, (stream_backward<T, false>), Backward)
+
+FOR_EACH_DTYPE(STREAM)
+
+#endif

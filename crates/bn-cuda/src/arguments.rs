@@ -21,6 +21,30 @@ pub struct Array {
     pub stride: [i64; AXES],
 }
 
+impl Array {
+    /// Where the i-th position of channel c lies, in logical order: `offset` of
+    /// `kernels/channel.cuh`.
+    pub(crate) fn place(&self, c: usize, mut i: usize) -> usize {
+        let mut place = c * self.channel_stride as usize;
+        for axis in (1..self.axes as usize).rev() {
+            let length = self.length[axis] as usize;
+            place += i % length * self.stride[axis] as usize;
+            i /= length;
+        }
+        place + i * self.stride[0] as usize
+    }
+}
+
+/// What follows the normalisation in y = relu(bn(x)) and y = relu(bn(x) + residual).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct Relu {
+    /// What is added first.
+    pub residual: Array,
+    /// Receives what relu lets through; its elements are bits.
+    pub mask: Array,
+}
+
 /// How an array without gaps is cut up for kernels that keep it in shared memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
@@ -38,7 +62,7 @@ pub struct Geometry {
     pub group: i64,
     /// Contiguous: pieces that a group is cut into.
     pub splits: i64,
-    /// Contiguous: rows that are in shared memory at once, if not all.
+    /// Rows, channels-last positions, that are in shared memory at once, if not all.
     pub tile_rows: i64,
     /// Bytes of shared memory for each array, a multiple of 16.
     pub slab_bytes: i64,
@@ -62,6 +86,8 @@ pub struct ForwardTrain {
     pub input: Array,
     /// y.
     pub output: Array,
+    /// All absent where there is no relu.
+    pub relu: Relu,
     /// γ, f32.
     pub weight: u64,
     /// β, f32.
@@ -80,7 +106,7 @@ pub struct ForwardTrain {
     pub count: i64,
     /// Of kernels that keep the array.
     pub geometry: Geometry,
-    /// Of the kernels named `slab_…`: for what blocks tell each other.
+    /// For what blocks tell each other, in kernels whose blocks do.
     pub scratch: u64,
 }
 
@@ -92,6 +118,8 @@ pub struct ForwardEval {
     pub input: Array,
     /// y.
     pub output: Array,
+    /// All absent where there is no relu.
+    pub relu: Relu,
     /// γ, f32.
     pub weight: u64,
     /// β, f32.
@@ -120,6 +148,10 @@ pub struct Backward {
     pub grad_output: Array,
     /// Receives ∂loss/∂x.
     pub grad_input: Array,
+    /// What relu let through, where one followed; its elements are bits.
+    pub mask: Array,
+    /// Receives ∂loss/∂residual.
+    pub grad_residual: Array,
     /// γ, f32.
     pub weight: u64,
     /// [`Statistics`] of the forward pass.
@@ -132,7 +164,7 @@ pub struct Backward {
     pub count: i64,
     /// Of kernels that keep the array.
     pub geometry: Geometry,
-    /// Of the kernels named `slab_…`: for what blocks tell each other.
+    /// For what blocks tell each other, in kernels whose blocks do.
     pub scratch: u64,
 }
 

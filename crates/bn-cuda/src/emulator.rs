@@ -1,6 +1,6 @@
 //! The machine of `emulator/`: kernels on a CPU, thread by thread, every access checked.
 
-use std::cell::{Cell, RefCell, UnsafeCell};
+use std::cell::{RefCell, UnsafeCell};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 
@@ -31,12 +31,13 @@ pub struct Emulator {
     emulate: Emulate,
     schedule: Schedule,
     properties: Properties,
-    traffic: Cell<Traffic>,
+    traffic: RefCell<Vec<(u64, Traffic)>>,
     last: RefCell<Option<(Launch, Vec<u8>)>>,
     launched: RefCell<Vec<String>>,
 }
 
-/// Bytes that kernels moved to and from global memory.
+/// Bytes that a kernel moved to and from global memory, as its threads asked for them: where a
+/// warp asks for one place in all its lanes, a GPU fetches it once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Read.
@@ -61,7 +62,7 @@ impl Emulator {
             emulate,
             schedule,
             properties: Properties::EMULATED,
-            traffic: Cell::default(),
+            traffic: RefCell::default(),
             last: RefCell::default(),
             launched: RefCell::default(),
         }
@@ -72,9 +73,21 @@ impl Emulator {
         Emulator { properties, ..self }
     }
 
-    /// What all launches moved so far.
+    /// What the latest launch moved of the memory: nothing, if it took no part.
+    pub fn traffic_of(&self, memory: &HostMemory) -> Traffic {
+        let traffic = self.traffic.borrow();
+        traffic
+            .iter()
+            .find(|(address, _)| *address == memory.address())
+            .map_or_else(Traffic::default, |of| of.1)
+    }
+
+    /// What the latest launch moved in all.
     pub fn traffic(&self) -> Traffic {
-        self.traffic.get()
+        self.traffic.borrow().iter().fold(Traffic::default(), |all, (_, of)| Traffic {
+            loaded: all.loaded + of.loaded,
+            stored: all.stored + of.stored,
+        })
     }
 
     /// The latest launch: which kernel, and on how many threads.
@@ -141,8 +154,10 @@ impl Device for Emulator {
             start: memory.start(),
             bytes: memory.bytes as u64,
             writable,
+            loaded: 0,
+            stored: 0,
         };
-        let ranges: Vec<RawRange> = outputs
+        let mut ranges: Vec<RawRange> = outputs
             .iter()
             .map(|memory| range(memory, 1))
             .chain(inputs.iter().map(|memory| range(memory, 0)))
@@ -156,7 +171,7 @@ impl Device for Emulator {
             kernel: kernel.as_ptr(),
             arguments: ptr::from_ref(arguments).cast(),
             arguments_bytes: size_of::<A>() as u64,
-            ranges: ranges.as_ptr(),
+            ranges: ranges.as_mut_ptr(),
             range_count: ranges.len() as u64,
             blocks: launch.blocks as c_int,
             threads: launch.threads as c_int,
@@ -166,13 +181,13 @@ impl Device for Emulator {
             schedule,
             seed,
         };
-        let mut outcome = RawOutcome { loaded_bytes: 0, stored_bytes: 0, fault: [0; 512] };
+        let mut outcome = RawOutcome { fault: [0; 512] };
         // SAFETY: all pointers live until the call returns; the machine itself checks that
         // the kernel's accesses stay within the ranges before it makes them.
         unsafe { (self.emulate)(&request, &mut outcome) };
-        let Traffic { loaded, stored } = self.traffic.get();
-        self.traffic
-            .set(Traffic { loaded: loaded + outcome.loaded_bytes, stored: stored + outcome.stored_bytes });
+        let moved =
+            |range: &RawRange| (range.start as u64, Traffic { loaded: range.loaded, stored: range.stored });
+        self.traffic.replace(ranges.iter().map(moved).collect());
         // SAFETY: the machine ends the text with a 0 within the array.
         let text = unsafe { CStr::from_ptr(outcome.fault.as_ptr()) };
         if text.is_empty() { Ok(()) } else { Err(fault(text.to_string_lossy().into_owned())) }
@@ -227,6 +242,8 @@ pub struct RawRange {
     start: *mut u8,
     bytes: u64,
     writable: c_int,
+    loaded: u64,
+    stored: u64,
 }
 
 /// `Launch` of `emulator/machine.h`.
@@ -236,7 +253,7 @@ pub struct RawLaunch {
     kernel: *const c_char,
     arguments: *const c_void,
     arguments_bytes: u64,
-    ranges: *const RawRange,
+    ranges: *mut RawRange,
     range_count: u64,
     blocks: c_int,
     threads: c_int,
@@ -251,8 +268,6 @@ pub struct RawLaunch {
 #[repr(C)]
 #[derive(Debug)]
 pub struct RawOutcome {
-    loaded_bytes: u64,
-    stored_bytes: u64,
     fault: [c_char; 512],
 }
 

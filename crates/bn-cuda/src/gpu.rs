@@ -16,7 +16,7 @@ use crate::device::{Device, DeviceError, Launch, Memory, Properties};
 use crate::replay::Zero;
 
 /// The kernels, one text: the run-time compiler is given no files.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 14] = [
     include_str!("../kernels/device.cuh"),
     include_str!("../kernels/element.cuh"),
     include_str!("../kernels/arguments.cuh"),
@@ -24,10 +24,13 @@ const SOURCES: [&str; 11] = [
     include_str!("../kernels/formulas.cuh"),
     include_str!("../kernels/sum.cuh"),
     include_str!("../kernels/baseline.cuh"),
+    include_str!("../kernels/relu.cuh"),
+    include_str!("../kernels/rows.cuh"),
     include_str!("../kernels/resident.cuh"),
+    include_str!("../kernels/columns.cuh"),
     include_str!("../kernels/slab.cuh"),
     include_str!("../kernels/stream.cuh"),
-    include_str!("../kernels/batchnorm.cu"),
+    include_str!("../kernels/strip.cuh"),
 ];
 
 /// The variable that names a file with the kernels, compiled ahead for the device by

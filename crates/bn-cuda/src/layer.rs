@@ -1,12 +1,18 @@
 //! The layer over a device: PyTorch's checks on the host, everything else in kernels.
 
+mod passes;
+mod relu;
+
+use std::cell::RefCell;
+
 use batchnorm::admit::{Plan, Request, Signature};
 use batchnorm::{Config, DType, Origin, OutputMask, Rank};
 
-use crate::arguments::{self, Statistics};
+use crate::arguments;
 use crate::array::{Array, Vector};
-use crate::device::{Device, DeviceError, Launch, Memory};
-use crate::plan::{Choice, Operation, Question, choose};
+use crate::device::{Device, DeviceError};
+
+pub use self::relu::{Rectified, Relu};
 
 /// Parameters and buffers on a device; what is absent is none.
 #[derive(Debug)]
@@ -42,6 +48,9 @@ pub struct BatchNorm<D: Device> {
     rank: Rank,
     training: bool,
     state: State<D>,
+    /// What blocks of a pass tell each other: kept from pass to pass, since they end one after
+    /// the other and leave it fit for the next.
+    scratch: RefCell<Option<D::Memory>>,
 }
 
 /// What the backward pass needs of its forward pass, besides the input.
@@ -121,7 +130,7 @@ pub enum Error {
 impl<D: Device> BatchNorm<D> {
     /// A layer with this state, in training mode. What does not fit, a pass refuses.
     pub fn new(rank: Rank, config: Config, state: State<D>) -> Self {
-        BatchNorm { config, rank, training: true, state }
+        BatchNorm { config, rank, training: true, state, scratch: RefCell::default() }
     }
 
     /// The parameters and buffers.
@@ -189,7 +198,7 @@ impl<D: Device> BatchNorm<D> {
     pub fn forward(&mut self, device: &D, input: &Array<D>) -> Result<(Array<D>, Saved<D>), Error> {
         let plan = self.admit_input(input)?;
         let output = Array::like(device, input)?;
-        let saved = self.run(device, plan, input, &output)?;
+        let saved = self.run(device, plan, input, None, &output)?;
         Ok((output, saved))
     }
 
@@ -206,7 +215,7 @@ impl<D: Device> BatchNorm<D> {
     ) -> Result<Saved<D>, Error> {
         check_counterpart("output", output, input.shape(), input.dtype())?;
         let plan = self.admit_input(input)?;
-        self.run(device, plan, input, output)
+        self.run(device, plan, input, None, output)
     }
 
     fn admit_input(&mut self, input: &Array<D>) -> Result<Plan, Error> {
@@ -217,88 +226,6 @@ impl<D: Device> BatchNorm<D> {
             return Err(Error::Unsupported { input: input.dtype(), parameters: parameters.to_vec() });
         }
         Ok(plan)
-    }
-
-    fn run(&self, device: &D, plan: Plan, input: &Array<D>, output: &Array<D>) -> Result<Saved<D>, Error> {
-        let statistics = device.allocate(input.shape()[1] * size_of::<Statistics>())?;
-        match plan.origin {
-            Origin::Batch => self.forward_train(device, plan, input, output, &statistics)?,
-            Origin::Running => self.forward_eval(device, input, output, &statistics)?,
-        }
-        let (origin, dtype, shape) = (plan.origin, input.dtype(), input.shape().to_vec());
-        Ok(Saved { statistics, origin, dtype, shape })
-    }
-
-    fn forward_train(
-        &self,
-        device: &D,
-        plan: Plan,
-        input: &Array<D>,
-        output: &Array<D>,
-        saved: &D::Memory,
-    ) -> Result<(), Error> {
-        let State { weight, bias, .. } = &self.state;
-        let tracked = |vector| if plan.update.is_some() { vector } else { &None };
-        let (mean, var) = (tracked(&self.state.running_mean), tracked(&self.state.running_var));
-        let (from, to) = (input.argument()?, output.argument()?);
-        let Choice { launch, geometry, scratch_bytes } =
-            choice(device, Operation::ForwardTrain, input, &[from, to]);
-        let scratch = scratch(device, scratch_bytes)?;
-        let arguments = arguments::ForwardTrain {
-            input: from,
-            output: to,
-            weight: address(weight),
-            bias: address(bias),
-            running_mean: address(mean),
-            running_var: address(var),
-            saved: saved.address(),
-            eps: self.config.eps,
-            momentum: plan.update.unwrap_or(0.0),
-            count: input.values_per_channel() as i64,
-            geometry,
-            scratch: scratch.as_ref().map_or(0, Memory::address),
-        };
-        let inputs = present([Some(input.memory()), memory(weight), memory(bias)]);
-        let outputs =
-            present([Some(output.memory()), Some(saved), memory(mean), memory(var), scratch.as_ref()]);
-        // SAFETY: the arrays were checked against their memory, the vectors' lengths by `admit`.
-        unsafe { launch_unless_empty(device, &launch, &arguments, &inputs, &outputs)? };
-        Ok(())
-    }
-
-    fn forward_eval(
-        &self,
-        device: &D,
-        input: &Array<D>,
-        output: &Array<D>,
-        saved: &D::Memory,
-    ) -> Result<(), Error> {
-        let State { weight, bias, running_mean, running_var, .. } = &self.state;
-        let (from, to) = (input.argument()?, output.argument()?);
-        let Choice { launch, geometry, .. } = choice(device, Operation::ForwardEval, input, &[from, to]);
-        let arguments = arguments::ForwardEval {
-            input: from,
-            output: to,
-            weight: address(weight),
-            bias: address(bias),
-            running_mean: address(running_mean),
-            running_var: address(running_var),
-            saved: saved.address(),
-            eps: self.config.eps,
-            count: input.values_per_channel() as i64,
-            geometry,
-        };
-        let inputs = present([
-            Some(input.memory()),
-            memory(weight),
-            memory(bias),
-            memory(running_mean),
-            memory(running_var),
-        ]);
-        let outputs = [output.memory(), saved];
-        // SAFETY: as in `forward_train`.
-        unsafe { launch_unless_empty(device, &launch, &arguments, &inputs, &outputs)? };
-        Ok(())
     }
 
     /// The gradients that `mask` asks for and the layer has, of the forward pass that left
@@ -315,54 +242,46 @@ impl<D: Device> BatchNorm<D> {
         grad_output: &Array<D>,
         mask: OutputMask,
     ) -> Result<Gradients<D>, Error> {
-        for (name, array) in [("input", input), ("grad_output", grad_output)] {
-            check_counterpart(name, array, &saved.shape, saved.dtype)?;
-        }
+        let gradients = self.gradients_like(device, input, mask)?;
+        self.differentiate(device, saved, input, grad_output, None, &gradients)?;
+        Ok(gradients)
+    }
+
+    /// As [`Self::backward`], into the gradients that there is a place for.
+    ///
+    /// # Errors
+    /// As [`Self::backward`], and [`Error::Refused`] for a gradient of another shape or dtype than
+    /// what it is the gradient of.
+    pub fn backward_into(
+        &self,
+        device: &D,
+        saved: &Saved<D>,
+        input: &Array<D>,
+        grad_output: &Array<D>,
+        gradients: &Gradients<D>,
+    ) -> Result<(), Error> {
+        self.differentiate(device, saved, input, grad_output, None, gradients)
+    }
+
+    /// Room for the gradients that `mask` asks for and the layer has.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn gradients_like(
+        &self,
+        device: &D,
+        input: &Array<D>,
+        mask: OutputMask,
+    ) -> Result<Gradients<D>, Error> {
         let vector = |asked: bool, of: &Option<Vector<D>>| match of {
             Some(vector) if asked => Vector::like(device, vector).map(Some),
             _ => Ok(None),
         };
-        let gradients = Gradients {
+        Ok(Gradients {
             input: mask.input.then(|| Array::like(device, input)).transpose()?,
             weight: vector(mask.weight, &self.state.weight)?,
             bias: vector(mask.bias, &self.state.bias)?,
-        };
-        let operation = match saved.origin {
-            Origin::Batch => Operation::BackwardTrain,
-            Origin::Running => Operation::BackwardEval,
-        };
-        let (x, from) = (input.argument()?, grad_output.argument()?);
-        let to = gradients.input.as_ref().map_or(Ok(Default::default()), Array::argument)?;
-        let Choice { launch, geometry, scratch_bytes } = choice(device, operation, input, &[x, from, to]);
-        let scratch = scratch(device, scratch_bytes)?;
-        let arguments = arguments::Backward {
-            input: x,
-            grad_output: from,
-            grad_input: to,
-            weight: address(&self.state.weight),
-            saved: saved.statistics.address(),
-            grad_weight: address(&gradients.weight),
-            grad_bias: address(&gradients.bias),
-            count: input.values_per_channel() as i64,
-            geometry,
-            scratch: scratch.as_ref().map_or(0, Memory::address),
-        };
-        let inputs = present([
-            Some(input.memory()),
-            Some(grad_output.memory()),
-            Some(&saved.statistics),
-            memory(&self.state.weight),
-        ]);
-        let outputs = present([
-            gradients.input.as_ref().map(Array::memory),
-            memory(&gradients.weight),
-            memory(&gradients.bias),
-            scratch.as_ref(),
-        ]);
-        // SAFETY: the arrays were checked against their memory and have one shape; the vectors
-        // are as long as the layer's, which the forward pass checked.
-        unsafe { launch_unless_empty(device, &launch, &arguments, &inputs, &outputs)? };
-        Ok(gradients)
+        })
     }
 }
 
@@ -389,58 +308,4 @@ fn fill<D: Device>(device: &D, vector: &mut Option<Vector<D>>, value: f64) -> Re
         *vector = Vector::upload(device, vector.dtype(), &vec![value; vector.len()])?;
     }
     Ok(())
-}
-
-/// The kernel for a pass over `input`, in which these arrays take part.
-fn choice<D: Device>(
-    device: &D,
-    operation: Operation,
-    input: &Array<D>,
-    arrays: &[arguments::Array],
-) -> Choice {
-    let shape = input.shape();
-    let question = Question {
-        operation,
-        dtype: input.dtype(),
-        batch: shape[0],
-        channels: shape[1],
-        spatial: shape[2..].iter().product(),
-        arrays,
-    };
-    choose(&question, device.properties())
-}
-
-/// Memory for what blocks tell each other, where a kernel needs any.
-fn scratch<D: Device>(device: &D, bytes: usize) -> Result<Option<D::Memory>, DeviceError> {
-    (bytes > 0).then(|| device.upload(&vec![0; bytes])).transpose()
-}
-
-/// Runs a kernel, unless there is no channel to run it on.
-///
-/// # Safety
-/// As [`Device::launch`].
-unsafe fn launch_unless_empty<D: Device, A: arguments::Arguments>(
-    device: &D,
-    launch: &Launch,
-    arguments: &A,
-    inputs: &[&D::Memory],
-    outputs: &[&D::Memory],
-) -> Result<(), DeviceError> {
-    if launch.blocks == 0 {
-        return Ok(());
-    }
-    // SAFETY: the caller's.
-    unsafe { device.launch(launch, arguments, inputs, outputs) }
-}
-
-fn memory<D: Device>(vector: &Option<Vector<D>>) -> Option<&D::Memory> {
-    vector.as_ref().map(Vector::memory)
-}
-
-fn address<D: Device>(vector: &Option<Vector<D>>) -> u64 {
-    memory(vector).map_or(0, Memory::address)
-}
-
-fn present<M, const N: usize>(memories: [Option<&M>; N]) -> Vec<&M> {
-    memories.into_iter().flatten().collect()
 }

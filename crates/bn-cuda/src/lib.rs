@@ -21,10 +21,12 @@ pub mod emulator;
 mod engine;
 pub mod gpu;
 mod layer;
+mod mask;
 mod plan;
 pub mod replay;
 
 pub use array::{Array, Vector};
 pub use device::{Device, DeviceError};
 pub use engine::CudaEngine;
-pub use layer::{BatchNorm, Error, Gradients, Saved, State};
+pub use layer::{BatchNorm, Error, Gradients, Rectified, Relu, Saved, State};
+pub use mask::ReluMask;

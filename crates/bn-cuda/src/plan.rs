@@ -5,6 +5,7 @@
 //! | `resident_…` | contiguous arrays, where a group of channels fits into the shared memory of a cluster | each value once |
 //! | `slab_…` | channels-last arrays that fit into the shared memory of all multiprocessors | each value once |
 //! | `stream_…` | contiguous arrays whose channels no cluster holds | x, or x and grad_output, twice |
+//! | `strip_…` | channels-last arrays beyond that | x, or x and grad_output, twice |
 //! | `baseline_…` | everything else, any strides | x three times forward, x and grad_output twice backward |
 //!
 //! The choice is a function of shape, dtype, layout and the device's [`Properties`]: the same
@@ -15,21 +16,22 @@ use batchnorm::DType;
 use crate::arguments::{self, Geometry};
 use crate::array::element_bytes;
 use crate::device::{Launch, Properties};
+use crate::mask::MaskOrder;
 
 /// Bytes of shared memory for a block's sums: `SUM_BYTES` of `kernels/sum.cuh`.
 const SUM_BYTES: u32 = 32 * 8;
 
-/// The same for `Desk` of `kernels/resident.cuh`.
+/// The same for `Desk` of `kernels/rows.cuh`.
 pub(crate) const DESK_BYTES: u32 = (32 + 2 * 8 + 1) * 8;
 
-/// The same for `Notes` of `kernels/slab.cuh`.
-pub(crate) const NOTES_BYTES: u32 = (1024 + 1) * 8;
+/// The same for `Notes` of `kernels/columns.cuh`.
+pub(crate) const NOTES_BYTES: u32 = (1024 + 2) * 8;
 
 /// The same for `StreamDesk` of `kernels/stream.cuh`.
 pub(crate) const STREAM_DESK_BYTES: u32 = (32 + 2) * 8;
 
-/// As many channels as a cluster may own: `MOST_CHANNELS` of `kernels/resident.cuh`. Eight
-/// bf16 make a copy, so it is never more.
+/// As many channels as a cluster may own: `MOST_CHANNELS` of `kernels/rows.cuh`. Eight
+/// elements make a unit, so it is never more.
 const MOST_CHANNELS: usize = 8;
 
 /// As many blocks as a cluster has on every device that has clusters.
@@ -44,10 +46,13 @@ const LEAST_SLAB_BYTES: usize = 8 << 10;
 /// Bytes of each array that a stream has in shared memory, twice.
 const TILE_BYTES: usize = 24 << 10;
 
+/// The same of a strip, which has a multiprocessor for itself.
+const STRIP_TILE_BYTES: usize = 32 << 10;
+
 /// A piece of a stream is worth its part in the barrier of the grid from so many bytes on.
 const LEAST_UNIT_BYTES: usize = 64 << 10;
 
-/// Blocks that a multiprocessor runs in a stream, and threads that each has at most: with 96
+/// Blocks that a multiprocessor runs in a stream, and threads that each has at most: with 128
 /// registers a thread, the registers are enough for both.
 const STREAM_BLOCKS: usize = 2;
 const STREAM_THREADS: u32 = 256;
@@ -79,14 +84,6 @@ impl Operation {
             Operation::BackwardEval => "backward_eval",
         }
     }
-
-    /// The arrays that a resident kernel keeps.
-    fn slabs(self) -> usize {
-        match self {
-            Operation::ForwardTrain | Operation::ForwardEval => 1,
-            Operation::BackwardTrain | Operation::BackwardEval => 2,
-        }
-    }
 }
 
 /// What a pass is about.
@@ -100,8 +97,29 @@ pub(crate) struct Question<'a> {
     pub channels: usize,
     /// Π*.
     pub spatial: usize,
-    /// Every array of the pass.
+    /// Every array of the pass, and of a backward pass the mask.
     pub arrays: &'a [arguments::Array],
+    /// Whether a relu follows, whose mask is written or read.
+    pub has_relu: bool,
+    /// Whether something is added before it.
+    pub has_residual: bool,
+}
+
+impl Question<'_> {
+    /// The arrays that are in shared memory at once.
+    fn slabs(&self) -> usize {
+        match self.operation {
+            Operation::ForwardTrain | Operation::ForwardEval => 1 + usize::from(self.has_residual),
+            Operation::BackwardTrain | Operation::BackwardEval => 2,
+        }
+    }
+
+    /// What a block's part is a multiple of, in bytes: the copy engine's unit; and with a mask
+    /// eight elements, whose bits no other block writes a byte of.
+    fn unit(&self) -> usize {
+        let eight = 8 * element_bytes(self.dtype);
+        if self.has_relu { eight.max(COPY_BYTES) } else { COPY_BYTES }
+    }
 }
 
 /// A launch, and how it cuts the arrays up.
@@ -111,6 +129,8 @@ pub(crate) struct Choice {
     pub geometry: Geometry,
     /// Bytes of global memory for what blocks tell each other, all 0 at first.
     pub scratch_bytes: usize,
+    /// How the mask lies that a forward pass writes.
+    pub mask: MaskOrder,
 }
 
 /// The kernel for a pass.
@@ -118,6 +138,7 @@ pub(crate) fn choose(question: &Question, properties: Properties) -> Choice {
     resident(question, properties)
         .or_else(|| slab(question, properties))
         .or_else(|| stream(question, properties))
+        .or_else(|| strip(question, properties))
         .unwrap_or_else(|| baseline(question))
 }
 
@@ -133,7 +154,7 @@ fn baseline(question: &Question) -> Choice {
         cooperative: false,
         shared_bytes: SUM_BYTES,
     };
-    Choice { launch, geometry: Geometry::default(), scratch_bytes: 0 }
+    Choice { launch, geometry: Geometry::default(), scratch_bytes: 0, mask: MaskOrder::OfChannels }
 }
 
 /// The kernels that keep a group of channels in shared memory.
@@ -141,7 +162,7 @@ fn resident(question: &Question, properties: Properties) -> Option<Choice> {
     let Question { operation, dtype, channels, .. } = *question;
     let rows = rows(question, properties)?;
     let slab = |blocks: usize| rows.count.div_ceil(blocks) * rows.bytes;
-    let shared = |blocks: usize| operation.slabs() * slab(blocks) + DESK_BYTES as usize;
+    let shared = |blocks: usize| question.slabs() * slab(blocks) + DESK_BYTES as usize;
     let clusters = channels / rows.group;
     // How many blocks share a group: as few as hold it, more where multiprocessors would stand
     // idle, and in evaluation so many that several fit on a multiprocessor, one bringing what
@@ -162,26 +183,19 @@ fn resident(question: &Question, properties: Properties) -> Option<Choice> {
         shared_bytes: shared(blocks) as u32,
     };
     let geometry = rows.geometry(channels, blocks, 0, slab(blocks));
-    Some(Choice { launch, geometry, scratch_bytes: 0 })
+    Some(Choice { launch, geometry, scratch_bytes: 0, mask: MaskOrder::OfInput })
 }
 
 /// The kernels that keep a channels-last array in the shared memory of all blocks.
 fn slab(question: &Question, properties: Properties) -> Option<Choice> {
-    let Question { operation, dtype, batch, channels, spatial, arrays } = *question;
-    let positions = batch * spatial;
-    let row = channels * element_bytes(dtype);
-    let may = properties.has_clusters
-        && positions * channels > 0
-        && (positions * row).is_multiple_of(COPY_BYTES)
-        && arrays.iter().all(|array| is_channels_last(array, question));
-    // Positions that make whole copies: a power of two, as 16 is.
-    let unit = may.then(|| COPY_BYTES / greatest_power_of_two(row).min(COPY_BYTES))?;
+    let Question { operation, dtype, channels, .. } = *question;
+    let Columns { positions, row, unit } = columns(question, properties)?;
     // In evaluation blocks do not wait for each other, and there may be any number of them.
     let is_eval = operation == Operation::ForwardEval;
     let most = if is_eval { usize::MAX } else { properties.multiprocessors as usize };
     let blocks = (positions * row / LEAST_SLAB_BYTES).clamp(1, most);
     let group = positions.div_ceil(blocks).next_multiple_of(unit);
-    let shared = operation.slabs() * group * row + NOTES_BYTES as usize;
+    let shared = question.slabs() * group * row + NOTES_BYTES as usize;
     if shared > properties.shared_bytes as usize {
         return None;
     }
@@ -194,19 +208,85 @@ fn slab(question: &Question, properties: Properties) -> Option<Choice> {
         cooperative: !is_eval,
         shared_bytes: shared as u32,
     };
-    let geometry = Geometry {
-        batch: positions as i64,
-        channels: channels as i64,
+    let geometry = columns_geometry(question, group, 0, group * row);
+    let scratch_bytes = if is_eval { 0 } else { scratch_of_columns(channels, blocks) };
+    Some(Choice { launch, geometry, scratch_bytes, mask: MaskOrder::OfInput })
+}
+
+/// The kernels that take a channels-last array tile by tile, twice: a block on each
+/// multiprocessor, with a stretch of positions.
+fn strip(question: &Question, properties: Properties) -> Option<Choice> {
+    let Question { operation, dtype, channels, .. } = *question;
+    if operation == Operation::ForwardEval {
+        return None;
+    }
+    let Columns { positions, row, unit } = columns(question, properties)?;
+    let shared = properties.shared_bytes as usize;
+    let group = positions.div_ceil(properties.multiprocessors as usize).next_multiple_of(unit);
+    // Two numbers for each thread and each channel that falls to it: for a quarter of the shared
+    // memory at most, where one channel does.
+    let most = 1 << (shared / 4 / 16).max(32).ilog2();
+    let threads = threads(group * channels, 1).min(most);
+    let rounds = channels.div_ceil(channels.next_multiple_of(32).min(threads as usize));
+    let besides = NOTES_BYTES as usize + 2 * 8 * threads as usize * rounds;
+    let tiles = 2 * question.slabs();
+    let room = (shared.checked_sub(besides)? / tiles).min(STRIP_TILE_BYTES);
+    let tile = (room / row / unit * unit).min(group);
+    if tile == 0 {
+        return None;
+    }
+    let blocks = positions.div_ceil(group);
+    let launch = Launch {
+        kernel: format!("strip_{}_{}", operation.name(), dtype.name()),
+        blocks: blocks as u32,
+        threads,
+        cluster: 1,
+        cooperative: true,
+        shared_bytes: (tiles * tile * row + besides) as u32,
+    };
+    let geometry = columns_geometry(question, group, tile, tile * row);
+    let scratch_bytes = scratch_of_columns(channels, blocks);
+    Some(Choice { launch, geometry, scratch_bytes, mask: MaskOrder::OfInput })
+}
+
+/// How a channels-last array is seen: positions with all their channels.
+struct Columns {
+    /// How many there are.
+    positions: usize,
+    /// Bytes of one.
+    row: usize,
+    /// Positions that make whole units: a power of two, as those are.
+    unit: usize,
+}
+
+/// The positions, where copies of a channels-last array are possible.
+fn columns(question: &Question, properties: Properties) -> Option<Columns> {
+    let Question { dtype, batch, channels, spatial, arrays, .. } = *question;
+    let (positions, row) = (batch * spatial, channels * element_bytes(dtype));
+    let may = properties.has_clusters
+        && positions * channels > 0
+        && (positions * row).is_multiple_of(COPY_BYTES)
+        && arrays.iter().all(|array| is_channels_last(array, question));
+    let unit = may.then(|| question.unit() / greatest_power_of_two(row).min(question.unit()))?;
+    Some(Columns { positions, row, unit })
+}
+
+fn columns_geometry(question: &Question, group: usize, tile: usize, slab_bytes: usize) -> Geometry {
+    Geometry {
+        batch: (question.batch * question.spatial) as i64,
+        channels: question.channels as i64,
         spatial: 1,
         pieces: 1,
         group: group as i64,
         splits: 1,
-        tile_rows: 0,
-        slab_bytes: (group * row) as i64,
-    };
-    // The gate, two numbers of each block and two of all, for each channel.
-    let scratch_bytes = if is_eval { 0 } else { 16 + 2 * 8 * channels * (blocks + 1) };
-    Some(Choice { launch, geometry, scratch_bytes })
+        tile_rows: tile as i64,
+        slab_bytes: slab_bytes as i64,
+    }
+}
+
+/// The gate, two numbers of each block and two of all, for each channel.
+fn scratch_of_columns(channels: usize, blocks: usize) -> usize {
+    16 + 2 * 8 * channels * (blocks + 1)
 }
 
 /// The kernels that take a contiguous array tile by tile, twice.
@@ -216,7 +296,7 @@ fn stream(question: &Question, properties: Properties) -> Option<Choice> {
         return None;
     }
     let rows = rows(question, properties)?;
-    let tiles = 2 * operation.slabs();
+    let tiles = 2 * question.slabs();
     let room = (properties.shared_bytes as usize / STREAM_BLOCKS).checked_sub(STREAM_DESK_BYTES as usize)?;
     let tile_rows = (room / tiles).min(TILE_BYTES) / rows.bytes;
     if tile_rows == 0 {
@@ -239,7 +319,8 @@ fn stream(question: &Question, properties: Properties) -> Option<Choice> {
     };
     let geometry = rows.geometry(channels, splits, tile_rows, tile_rows * rows.bytes);
     // The gate, and two numbers for each channel of each unit.
-    Some(Choice { launch, geometry, scratch_bytes: 16 + 2 * 8 * units * rows.group })
+    let scratch_bytes = 16 + 2 * 8 * units * rows.group;
+    Some(Choice { launch, geometry, scratch_bytes, mask: MaskOrder::OfInput })
 }
 
 impl Rows {
@@ -275,20 +356,21 @@ struct Rows {
 fn rows(question: &Question, properties: Properties) -> Option<Rows> {
     let Question { dtype, batch, channels, spatial, arrays, .. } = *question;
     let row = spatial * element_bytes(dtype);
+    let unit = question.unit();
     let may = properties.has_clusters
         && batch * channels * spatial > 0
-        && (channels * row).is_multiple_of(COPY_BYTES)
+        && (channels * row).is_multiple_of(unit)
         && arrays.iter().all(|array| is_contiguous(array, question));
-    // As few channels as make whole copies: a power of two, as 16 is. It divides the channels,
-    // since all of them are whole copies too.
-    let group = may.then(|| COPY_BYTES / greatest_power_of_two(row).min(COPY_BYTES))?;
+    // As few channels as make whole units: a power of two, as those are. It divides the channels,
+    // since all of them are whole units too.
+    let group = may.then(|| unit / greatest_power_of_two(row).min(unit))?;
     debug_assert!(group <= MOST_CHANNELS);
     if group * row < LEAST_ROW_BYTES {
         return None;
     }
     // Long rows in halves, so that blocks can share them and tiles hold them.
     let mut pieces = 1;
-    while group == 1 && row / pieces > MOST_ROW_BYTES && (row / pieces).is_multiple_of(2 * COPY_BYTES) {
+    while group == 1 && row / pieces > MOST_ROW_BYTES && (row / pieces).is_multiple_of(2 * unit) {
         pieces *= 2;
     }
     let (spatial, bytes) = (spatial / pieces, group * row / pieces);
@@ -339,145 +421,4 @@ fn is_channels_last(array: &arguments::Array, question: &Question) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn contiguous(batch: usize, channels: usize, spatial: usize) -> arguments::Array {
-        let mut array =
-            arguments::Array { data: 64, channel_stride: spatial as i64, axes: 2, ..Default::default() };
-        (array.length[0], array.stride[0]) = (batch as i64, (channels * spatial) as i64);
-        (array.length[1], array.stride[1]) = (spatial as i64, 1);
-        array
-    }
-
-    fn launch(operation: Operation, dtype: DType, [batch, channels, spatial]: [usize; 3]) -> Launch {
-        let arrays = [contiguous(batch, channels, spatial)];
-        let question = Question { operation, dtype, batch, channels, spatial, arrays: &arrays };
-        choose(&question, Properties::HOPPER).launch
-    }
-
-    #[test]
-    fn the_plain_kernels_have_a_block_per_channel_of_whole_warps() {
-        let launch = |spatial| launch(Operation::BackwardEval, DType::Bf16, [1, 7, spatial]);
-        assert_eq!(launch(3).kernel, "baseline_backward_eval_bf16");
-        assert_eq!(launch(3).blocks, 7);
-        let threads = [1, 257, 513, 9001, (1 << 21) + 1].map(|spatial| launch(spatial).threads);
-        assert_eq!(threads, [32, 32, 64, 1024, 1024]);
-    }
-
-    /// The shapes of ResNet-50 at batch 32: what stays in shared memory, and in clusters of
-    /// how many blocks.
-    #[test]
-    fn which_layers_are_resident() {
-        let resident = |operation, dtype, shape| {
-            let launch = launch(operation, dtype, shape);
-            launch.kernel.starts_with("resident").then_some((
-                launch.cluster,
-                launch.blocks,
-                launch.shared_bytes,
-            ))
-        };
-        use DType::{Bf16, F32};
-        use Operation::{BackwardTrain, ForwardTrain};
-        let found = [
-            resident(ForwardTrain, F32, [32, 64, 112 * 112]),
-            resident(BackwardTrain, F32, [32, 64, 112 * 112]),
-            resident(BackwardTrain, Bf16, [32, 64, 112 * 112]),
-            resident(ForwardTrain, F32, [32, 64, 56 * 56]),
-            resident(BackwardTrain, F32, [32, 256, 56 * 56]),
-            resident(ForwardTrain, F32, [32, 2048, 49]),
-            resident(ForwardTrain, Bf16, [32, 512, 49]),
-            resident(ForwardTrain, F32, [1, 64, 224 * 224]),
-        ];
-        // A channel of 1.6 MB needs eight multiprocessors; its gradient would need sixteen. Four
-        // channels of 7×7 f32 make whole copies, eight of bf16. One long row is shared too.
-        let expected = [
-            Some((8, 512, 201096)),
-            None,
-            Some((8, 512, 201096)),
-            Some((4, 256, 100744)),
-            Some((4, 1024, 201096)),
-            Some((1, 512, 25480)),
-            Some((4, 256, 6664)),
-            Some((4, 256, 50568)),
-        ];
-        assert_eq!(found, expected);
-        // Too large for any cluster; an odd number of bytes; nothing at all.
-        assert_eq!(resident(ForwardTrain, F32, [256, 64, 112 * 112]), None);
-        assert_eq!(resident(ForwardTrain, Bf16, [32, 3, 49]), None);
-        assert_eq!(resident(ForwardTrain, F32, [0, 64, 49]), None);
-    }
-
-    #[test]
-    fn what_no_cluster_holds_is_a_stream() {
-        let stream = |operation, dtype, shape| {
-            let launch = launch(operation, dtype, shape);
-            launch.kernel.starts_with("stream").then_some((
-                launch.blocks,
-                launch.threads,
-                launch.shared_bytes,
-            ))
-        };
-        use DType::{Bf16, F32};
-        use Operation::{BackwardTrain, ForwardTrain};
-        let found = [
-            stream(ForwardTrain, F32, [32, 64, 112 * 112]),
-            stream(BackwardTrain, F32, [32, 64, 112 * 112]),
-            stream(ForwardTrain, Bf16, [256, 64, 112 * 112]),
-            stream(BackwardTrain, F32, [256, 256, 56 * 56]),
-        ];
-        // Tiles of three rows of 6272 bytes, four at once backward and two forward.
-        let expected = [None, Some((264, 256, 75536)), Some((264, 256, 37904)), Some((264, 256, 75536))];
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn which_channels_last_layers_are_slabs() {
-        let slab = |dtype, [batch, channels, spatial]: [usize; 3]| {
-            let mut array = arguments::Array { data: 64, channel_stride: 1, axes: 1, ..Default::default() };
-            (array.length[0], array.stride[0]) = ((batch * spatial) as i64, channels as i64);
-            let question = Question {
-                operation: Operation::ForwardTrain,
-                dtype,
-                batch,
-                channels,
-                spatial,
-                arrays: &[array],
-            };
-            let Choice { launch, geometry, .. } = choose(&question, Properties::HOPPER);
-            launch.kernel.starts_with("slab").then_some((launch.blocks, geometry.group))
-        };
-        assert_eq!(slab(DType::F32, [32, 64, 56 * 56]), Some((132, 761)));
-        assert_eq!(slab(DType::F32, [32, 2048, 49]), Some((131, 12)));
-        assert_eq!(slab(DType::Bf16, [32, 1024, 14 * 14]), Some((131, 48)));
-        assert_eq!(slab(DType::F32, [64, 100, 1]), Some((3, 22)));
-        assert_eq!(slab(DType::F32, [4, 20, 1]), Some((1, 4)));
-        // Beyond the shared memory of all; an odd number of bytes.
-        assert_eq!(slab(DType::F32, [32, 256, 56 * 56]), None);
-        assert_eq!(slab(DType::Bf16, [3, 5, 1]), None);
-    }
-
-    #[test]
-    fn a_resident_kernel_wants_contiguous_aligned_arrays_and_clusters() {
-        let is_resident = |array, properties| {
-            let question = Question {
-                operation: Operation::ForwardTrain,
-                dtype: DType::F32,
-                batch: 8,
-                channels: 16,
-                spatial: 16,
-                arrays: &[array],
-            };
-            choose(&question, properties).launch.kernel.starts_with("resident")
-        };
-        let plain = contiguous(8, 16, 16);
-        assert!(is_resident(plain, Properties::HOPPER));
-        assert!(!is_resident(plain, Properties { has_clusters: false, ..Properties::HOPPER }));
-        assert!(!is_resident(plain, Properties { shared_bytes: 400, ..Properties::HOPPER }));
-        assert!(!is_resident(arguments::Array { data: 68, ..plain }, Properties::HOPPER));
-        assert!(!is_resident(arguments::Array { channel_stride: 17, ..plain }, Properties::HOPPER));
-        let mut gaps = plain;
-        gaps.stride[0] += 16;
-        assert!(!is_resident(gaps, Properties::HOPPER));
-    }
-}
+mod tests;

@@ -5,6 +5,8 @@
 mod common;
 mod mutants;
 
+use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +14,7 @@ use std::sync::LazyLock;
 
 use bn_cuda::CudaEngine;
 use bn_cuda::emulator::{Emulate, Emulator};
+use bn_suite::case::Case;
 use bn_suite::catalogue::{self, Entry};
 use bn_suite::check::{self, Replay, Verdict};
 use bn_suite::fixtures;
@@ -20,7 +23,7 @@ use libloading::Library;
 use rayon::prelude::*;
 use tempfile::TempDir;
 
-use common::{SETTINGS, Setting, cases, is_claimed, order};
+use common::{SETTINGS, Setting, cases, is_claimed, order, relu};
 use mutants::{Mutant, mutants};
 
 const CRATE: &str = env!("CARGO_MANIFEST_DIR");
@@ -28,46 +31,59 @@ const CRATE: &str = env!("CARGO_MANIFEST_DIR");
 /// The catalogue's cases are asked up to so many elements.
 const MOST_ELEMENTS: usize = 6000;
 
-/// The cases of [`cases`], then the catalogue's, those with the most elements first: they have
-/// several warps in a block, and sums worth the name.
+/// So many cases find most mutants that they find; what only relu shows is asked after them.
+const FEW: usize = 64;
+
+/// Where relu is asked: the first has every kind of kernel but streams, the second those.
+const RELUS: [Setting; 3] = [SETTINGS[1], SETTINGS[4], SETTINGS[0]];
+
+/// So many of the catalogue's come to one that a device cuts up.
+const CATALOGUES_TO_ONE: usize = 2;
+
+/// The cases of [`cases`] and the catalogue's in turn, the small ones first, of the former one of
+/// each shape before another of any: most mutants need an array that is cut up, some a special
+/// value or no value at all, few a large array.
 static CASES: LazyLock<Vec<Golden>> = LazyLock::new(|| {
-    let elements = |entry: &Entry| -> usize {
-        entry.case.steps.iter().filter_map(|step| step.input()).map(|input| input.len()).sum()
-    };
+    let mut kernels: Vec<(usize, Entry)> = cases::kernels().into_iter().enumerate().collect();
+    kernels.sort_by_key(|(i, entry)| (elements(&entry.case) > MOST_ELEMENTS, i % cases::OF_EACH_SHAPE));
+    let kernels = kernels.into_iter().map(|(_, entry)| entry);
     let mut claimed = catalogue::all();
-    claimed.retain(|entry| is_claimed(&entry.case) && elements(entry) <= MOST_ELEMENTS);
-    claimed.sort_by_key(|entry| std::cmp::Reverse(elements(entry)));
-    let entries = [cases::kernels(), claimed].concat();
+    claimed.retain(|entry| is_claimed(&entry.case) && elements(&entry.case) <= MOST_ELEMENTS);
+    claimed.sort_by_key(|entry| elements(&entry.case));
+    let (mut kernels, mut claimed) = (kernels, claimed.into_iter());
+    let mut entries = Vec::new();
+    while kernels.len() + claimed.len() > 0 {
+        entries.extend(kernels.next());
+        entries.extend(claimed.by_ref().take(CATALOGUES_TO_ONE));
+    }
     entries.par_iter().map(fixtures::solve).collect()
 });
 
-/// What does not change from mutant to mutant, compiled once.
-static MACHINE: LazyLock<(TempDir, Vec<PathBuf>)> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap();
-    let object = |name: &str| {
-        let object = folder.path().join(name).with_extension("o");
-        let source = Path::new(CRATE).join("emulator").join(name);
-        compile(&["-O2", "-c"], &[source], &object, name);
-        object
-    };
-    let objects = ["context.cpp", "machine.cpp", "shared.cpp"].map(object).to_vec();
-    (folder, objects)
-});
-
-/// What both tests need, made before anyone waits for it within a thread pool.
-fn prepare() {
-    LazyLock::force(&CASES);
-    LazyLock::force(&MACHINE);
+fn elements(case: &Case) -> usize {
+    case.steps.iter().filter_map(|step| step.input()).map(|input| input.len()).sum()
 }
 
-fn compile(options: &[&str], sources: &[PathBuf], to: &Path, what: &str) {
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+/// The objects of the machine and of the kernels as they are, which this crate was linked of.
+static OBJECTS: LazyLock<Vec<PathBuf>> =
+    LazyLock::new(|| env::split_paths(env!("EMULATOR_OBJECTS")).collect());
+
+/// The families of kernels: a file of `kernels/` each, and one of `emulator/` that compiles it.
+const FAMILIES: [&str; 5] = ["baseline", "resident", "slab", "stream", "strip"];
+
+/// Whether a family's kernels include a file of `kernels/`, themselves or through others.
+fn includes(family: &str, file: &str) -> bool {
+    fn reaches(from: &str, file: &str) -> bool {
+        let text = fs::read_to_string(Path::new(CRATE).join("kernels").join(from)).unwrap();
+        let included = text.lines().filter_map(|line| line.strip_prefix("#include \"")?.strip_suffix('"'));
+        from == file || included.into_iter().any(|name| reaches(name, file))
+    }
+    reaches(&format!("{family}.cuh"), file)
+}
+
+fn compiler(arguments: &[&OsStr], what: &str) {
+    let compiler = env::var("CXX").unwrap_or_else(|_| "c++".into());
     let done = Command::new(&compiler)
-        .args(["-std=c++17", "-ffp-contract=off", "-fPIC"])
-        .args(options)
-        .args(sources)
-        .arg("-o")
-        .arg(to)
+        .args(arguments)
         .output()
         .unwrap_or_else(|error| panic!("{compiler}: {error}"));
     assert!(done.status.success(), "{what}: {}", String::from_utf8_lossy(&done.stderr));
@@ -81,6 +97,8 @@ struct Build {
 }
 
 impl Build {
+    /// Compiles the families that a mutant changes, and links them in the place of those that
+    /// they are mutants of.
     fn of(mutant: Option<&Mutant>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         copy(&Path::new(CRATE).join("emulator"), &folder.path().join("emulator"));
@@ -90,10 +108,22 @@ impl Build {
             fs::write(&file, mutant.apply(&fs::read_to_string(&file).unwrap())).unwrap();
         }
         let name = mutant.map_or("the kernels", |mutant| mutant.name);
+        let is_changed = |family: &&str| mutant.is_none_or(|mutant| includes(family, mutant.file));
+        let mut objects = OBJECTS.clone();
+        for family in FAMILIES.into_iter().filter(is_changed) {
+            let source = folder.path().join("emulator").join(family).with_extension("cpp");
+            let object = folder.path().join(family).with_extension("o");
+            let options = ["-std=c++17", "-ffp-contract=off", "-fPIC", "-O0", "-c", "-o"].map(OsStr::new);
+            compiler(&[&options[..], &[object.as_ref(), source.as_ref()]].concat(), name);
+            // Files that were compiled before are named after their source, and something else.
+            let is_original = |path: &PathBuf| path.to_string_lossy().ends_with(&format!("-{family}.o"));
+            let place = objects.iter().position(is_original).expect("an object of each family");
+            objects[place] = object;
+        }
         let library = folder.path().join("kernels.so");
-        let mut sources = MACHINE.1.clone();
-        sources.push(folder.path().join("emulator/kernels.cpp"));
-        compile(&["-O0", "-shared"], &sources, &library, name);
+        let options = ["-shared", "-o"].map(OsStr::new);
+        let objects: Vec<&OsStr> = objects.iter().map(AsRef::as_ref).collect();
+        compiler(&[&options[..], &[library.as_ref()], &objects].concat(), name);
         // SAFETY: the library's initialisers fill a table of its own kernels.
         let library = unsafe { Library::new(&library) }.unwrap_or_else(|error| panic!("{name}: {error}"));
         Build { library, _folder: folder }
@@ -104,29 +134,40 @@ impl Build {
         unsafe { *self.library.get::<Emulate>(b"bn_emulate").expect("built from machine.cpp") }
     }
 
-    /// What first shows that something is wrong with these kernels.
-    fn refused(&self, goldens: &[Golden]) -> Option<String> {
-        let emulator = |(schedule, properties): Setting| {
-            // SAFETY: the library outlives the emulators, which this function drops.
-            unsafe { Emulator::with_kernels(self.emulate(), schedule) }.with_properties(properties)
-        };
-        // Both of these devices have every kind of kernel; a schedule changes no bit.
-        for setting in [SETTINGS[0], SETTINGS[2]] {
-            if let Err(difference) = order::check(&emulator(setting)) {
-                return Some(difference);
-            }
-        }
+    fn emulator(&self, (schedule, properties): Setting) -> Emulator {
+        // SAFETY: the library outlives the emulators, which `refused` drops.
+        unsafe { Emulator::with_kernels(self.emulate(), schedule) }.with_properties(properties)
+    }
+
+    /// What first shows that something is wrong with these kernels: of relu, if it is to come first.
+    fn refused(&self, goldens: &[&Golden], relu_first: bool) -> Option<String> {
+        let (few, others) = goldens.split_at(goldens.len().min(FEW));
+        let all = [
+            &|| self.refused_by(&RELUS, relu::check),
+            // Both of these devices have every kind of kernel; a schedule changes no bit.
+            &|| self.refused_by(&[SETTINGS[0], SETTINGS[2]], order::check),
+            &|| few.iter().find_map(|golden| self.refused_by_case(golden)),
+            &|| self.refused_by(&RELUS, relu::check),
+            &|| others.iter().find_map(|golden| self.refused_by_case(golden)),
+        ] as [&dyn Fn() -> Option<String>; 5];
+        all[usize::from(!relu_first)..].iter().find_map(|refused| refused())
+    }
+
+    fn refused_by(
+        &self,
+        settings: &[Setting],
+        check: impl Fn(&Emulator) -> Result<(), String>,
+    ) -> Option<String> {
+        settings.iter().find_map(|&setting| check(&self.emulator(setting)).err())
+    }
+
+    fn refused_by_case(&self, golden: &Golden) -> Option<String> {
         let replay = Replay::named("cuda-emulated");
-        for golden in goldens {
-            for setting in SETTINGS {
-                let mut engine = CudaEngine::new("cuda-emulated", emulator(setting));
-                let report = check::check(golden, &mut engine, &replay);
-                if !matches!(report.verdict, Verdict::Passed { .. }) {
-                    return Some(report.to_string());
-                }
-            }
-        }
-        None
+        SETTINGS.into_iter().find_map(|setting| {
+            let mut engine = CudaEngine::new("cuda-emulated", self.emulator(setting));
+            let report = check::check(golden, &mut engine, &replay);
+            (!matches!(report.verdict, Verdict::Passed { .. })).then(|| report.to_string())
+        })
     }
 }
 
@@ -139,18 +180,31 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
+fn every_mutant_is_a_change() {
+    for mutant in mutants() {
+        let text = fs::read_to_string(Path::new(CRATE).join("kernels").join(mutant.file)).unwrap();
+        assert_ne!(mutant.apply(&text), text, "{mutant:?}");
+    }
+}
+
+#[test]
 fn the_kernels_as_they_are_pass() {
-    prepare();
-    assert_eq!(Build::of(None).refused(&CASES[..cases::kernels().len()]), None);
+    // Before anyone waits for them within a thread pool.
+    LazyLock::force(&CASES);
+    let is_small = |golden: &&Golden| elements(&golden.case) <= MOST_ELEMENTS;
+    let is_cut_up = |golden: &&Golden| golden.case.name.starts_with("kernels/");
+    let cases: Vec<&Golden> = CASES.iter().filter(is_small).filter(is_cut_up).collect();
+    assert_eq!(Build::of(None).refused(&cases, false), None);
 }
 
 #[test]
 fn every_mutant_is_caught() {
-    prepare();
-    let mutants = mutants();
+    // Before anyone waits for them within a thread pool.
+    LazyLock::force(&CASES);
+    let (mutants, cases): (_, Vec<&Golden>) = (mutants(), CASES.iter().collect());
     let survivors: Vec<String> = mutants
         .par_iter()
-        .filter(|mutant| Build::of(Some(mutant)).refused(&CASES).is_none())
+        .filter(|mutant| Build::of(Some(mutant)).refused(&cases, mutant.is_of_relu).is_none())
         .map(|mutant| format!("{} ({})", mutant.name, mutant.file))
         .collect();
     assert!(survivors.is_empty(), "{} of {} live: {survivors:#?}", survivors.len(), mutants.len());

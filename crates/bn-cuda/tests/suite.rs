@@ -55,7 +55,7 @@ fn every_generated_case() {
 }
 
 /// Which kernels the cases below reach.
-const KERNELS: [&str; 4] = ["baseline", "resident", "slab", "stream"];
+const KERNELS: [&str; 5] = ["baseline", "resident", "slab", "stream", "strip"];
 
 #[test]
 fn every_kernel_on_arrays_that_a_device_cuts_up() {

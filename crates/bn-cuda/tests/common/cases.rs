@@ -6,8 +6,9 @@ use bn_suite::catalogue::Entry;
 use bn_suite::tensor::{DType, Layout, Tensor};
 
 /// (N, C, H, W): one group to a channel and several, whole and ragged, blocks that share a group,
-/// tiles; few channels and more than threads; one position; N smaller than a cluster.
-const SHAPES: [[usize; 4]; 10] = [
+/// tiles; few channels and more than threads, and threads that no channel has; one position; N
+/// smaller than a cluster.
+const SHAPES: [[usize; 4]; 13] = [
     [6, 3, 4, 10],
     [7, 6, 6, 7],
     [5, 12, 5, 5],
@@ -17,8 +18,14 @@ const SHAPES: [[usize; 4]; 10] = [
     [40, 12, 5, 10],
     [2, 1100, 2, 4],
     [9, 33, 1, 8],
+    [16, 72, 1, 2],
+    [150, 1, 4, 10],
+    [30, 12, 4, 4],
     [9, 2, 80, 80],
 ];
+
+/// So many cases have one shape.
+pub const OF_EACH_SHAPE: usize = 12;
 
 /// Each shape in each dtype and layout, in training and in evaluation, with gradients.
 pub fn kernels() -> Vec<Entry> {
@@ -32,15 +39,19 @@ pub fn kernels() -> Vec<Entry> {
             }
         }
     }
-    entries.push(with_infinity(entry(SHAPES[4], DType::F32, Layout::Contiguous, Mode::Train)));
+    let special =
+        |shape, dtype, value| starting_with(value, entry(shape, dtype, Layout::Contiguous, Mode::Train));
+    entries.push(special(SHAPES[4], DType::F32, f64::INFINITY));
+    entries.push(special(SHAPES[0], DType::F16, f64::NAN));
+    entries.push(special(SHAPES[0], DType::Bf16, f64::NAN));
     entries
 }
 
-/// The first value of the first channel is infinite: so is its mean.
-fn with_infinity(mut entry: Entry) -> Entry {
-    entry.case.name.push_str("-infinity");
+/// The first value of the first channel is infinite, or NaN: so is its mean.
+fn starting_with(value: f64, mut entry: Entry) -> Entry {
+    entry.case.name.push_str(&format!("-{value}"));
     if let Step::BatchNorm(pass) = &mut entry.case.steps[0] {
-        pass.input.data[0] = f64::INFINITY;
+        pass.input.data[0] = value;
     }
     entry
 }
@@ -72,8 +83,10 @@ fn entry(shape: [usize; 4], dtype: DType, layout: Layout, mode: Mode) -> Entry {
     Entry { case, stored: false, disputed: None }
 }
 
-/// A multiple of 1/16 from −4 to 4, about a mean of the channel's own: a value of every dtype.
+/// A multiple of 1/16 from −4 to 4, about a mean of the channel's own: a value of every dtype. In
+/// every fifth channel a 64th of that, so that eps is felt.
 fn value(seed: usize, channel: usize) -> f64 {
     let mixed = (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    (mixed % 97) as f64 / 16.0 - 3.0 + (channel % 5) as f64 / 4.0
+    let value = (mixed % 97) as f64 / 16.0 - 3.0 + (channel % 5) as f64 / 4.0;
+    if channel % 5 == 1 { value / 64.0 } else { value }
 }

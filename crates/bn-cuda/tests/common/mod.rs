@@ -4,6 +4,7 @@
 
 pub mod cases;
 pub mod order;
+pub mod relu;
 pub mod rounding;
 
 use bn_cuda::CudaEngine;
@@ -15,6 +16,9 @@ use bn_suite::engine::Engine;
 /// A device so small that small arrays already need clusters.
 pub const SMALL: Properties = Properties { multiprocessors: 4, shared_bytes: 16 << 10, has_clusters: true };
 
+/// One whose clusters hold a few thousand values.
+pub const TINY: Properties = Properties { multiprocessors: 3, shared_bytes: 6 << 10, has_clusters: true };
+
 /// One that has only the plain kernels.
 pub const OLD: Properties = Properties { multiprocessors: 108, shared_bytes: 163 << 10, has_clusters: false };
 
@@ -22,11 +26,12 @@ pub const OLD: Properties = Properties { multiprocessors: 108, shared_bytes: 163
 pub type Setting = (Schedule, Properties);
 
 /// Every kind of order, every kind of device.
-pub const SETTINGS: [Setting; 4] = [
+pub const SETTINGS: [Setting; 5] = [
     (Schedule::Ascending, Properties::EMULATED),
     (Schedule::Descending, SMALL),
     (Schedule::Shuffled { seed: 1 }, SMALL),
     (Schedule::Shuffled { seed: 2 }, OLD),
+    (Schedule::Shuffled { seed: 3 }, TINY),
 ];
 
 /// The kernels on the emulator.

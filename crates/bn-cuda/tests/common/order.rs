@@ -11,12 +11,14 @@ use super::rounding;
 /// (N, C, L) contiguous: part of a warp, warps, and several rounds; for the plain kernels, and
 /// for the resident ones with one channel to a cluster, two and four, whole groups and a
 /// ragged one; on a small device, streams.
-const CONTIGUOUS: [[usize; 3]; 13] = [
+const CONTIGUOUS: [[usize; 3]; 15] = [
     [2, 1, 1],
     [31, 1, 1],
     [33, 1, 1],
     [257, 3, 1],
     [5001, 1, 1],
+    [333, 3, 5],
+    [1001, 3, 5],
     [6, 3, 40],
     [7, 6, 42],
     [5, 12, 25],
@@ -118,6 +120,8 @@ enum Sums {
     Stream { splits: usize, tile_rows: usize, threads: usize },
     /// Stretches of positions to blocks, measured alone and merged.
     Slab { positions: usize, teams: usize },
+    /// Stretches of positions to blocks, tile by tile; deviations from the first value, in one pass.
+    Strip { positions: usize, tile: usize, teams: usize },
 }
 
 impl Sums {
@@ -125,14 +129,15 @@ impl Sums {
         let launch = emulator.last_launch().ok_or("nothing was launched")?;
         let geometry = emulator.last_arguments::<ForwardTrain>().ok_or("another pass")?.geometry;
         let (group, threads) = (geometry.group as usize, launch.threads as usize);
+        let teams = threads / channels.next_multiple_of(32).min(threads);
         Ok(match launch.kernel.as_str() {
             "baseline_forward_train_f32" => Sums::Baseline { threads },
             "resident_forward_train_f32" => {
                 Sums::Resident { blocks: launch.cluster as usize, threads: threads / group }
             }
-            "slab_forward_train_f32" => {
-                let width = channels.next_multiple_of(32).min(threads);
-                Sums::Slab { positions: group, teams: threads / width }
+            "slab_forward_train_f32" => Sums::Slab { positions: group, teams },
+            "strip_forward_train_f32" => {
+                Sums::Strip { positions: group, tile: geometry.tile_rows as usize, teams }
             }
             "stream_forward_train_f32" => {
                 let splits = geometry.splits as usize;
@@ -148,6 +153,7 @@ impl Sums {
         let (mean, squares) = match *self {
             Sums::Slab { positions, teams } => merged(&rows.concat(), positions, teams),
             Sums::Stream { splits, tile_rows, threads } => streamed(rows, splits, tile_rows, threads),
+            Sums::Strip { positions, tile, teams } => stripped(&rows.concat(), positions, tile, teams),
             _ => {
                 let mean = self.sum(rows, |x, sum| sum + x) / n;
                 (mean, self.sum(rows, |x, sum| (x - mean).mul_add(x - mean, sum)))
@@ -170,7 +176,9 @@ impl Sums {
                 };
                 (0..blocks).map(of_block).sum()
             }
-            Sums::Slab { .. } | Sums::Stream { .. } => unreachable!("measured in one pass"),
+            Sums::Slab { .. } | Sums::Stream { .. } | Sums::Strip { .. } => {
+                unreachable!("measured in one pass")
+            }
         }
     }
 }
@@ -220,10 +228,42 @@ fn merged(values: &[f64], positions: usize, teams: usize) -> (f64, f64) {
     (mean, squares)
 }
 
+/// The sum over lanes of a warp, each of which adds up every 32nd.
+fn over_blocks(of_blocks: impl Iterator<Item = f64>) -> f64 {
+    let mut lanes = [0.0; 32];
+    of_blocks.enumerate().for_each(|(b, of_block)| lanes[b % 32] += of_block);
+    warp_sum(&lanes)
+}
+
+/// What is told apart is told apart from this.
+fn pivot(first: f64) -> f64 {
+    if first.is_finite() { first } else { 0.0 }
+}
+
+/// mean and Σ(x − mean)² of stretches of positions that come tile by tile.
+fn stripped(values: &[f64], positions: usize, tile: usize, teams: usize) -> (f64, f64) {
+    let (n, pivot) = (values.len() as f64, pivot(values[0]));
+    let total = |add: &dyn Fn(f64, f64) -> f64| -> f64 {
+        let of_block = |stretch: &[f64]| {
+            let mut of_team = vec![0.0; teams];
+            for tile in stretch.chunks(tile) {
+                for (p, x) in tile.iter().enumerate() {
+                    of_team[p % teams] = add(x - pivot, of_team[p % teams]);
+                }
+            }
+            of_team.iter().sum::<f64>()
+        };
+        over_blocks(values.chunks(positions).map(of_block))
+    };
+    let shift = total(&|d, sum| sum + d) / n;
+    let squares = total(&|d: f64, sum| d.mul_add(d, sum)) - shift * shift * n;
+    (pivot + shift, squares)
+}
+
 /// mean and Σ(x − mean)² of rows that come tile by tile.
 fn streamed(rows: &[Vec<f64>], splits: usize, tile_rows: usize, threads: usize) -> (f64, f64) {
     let n = (rows.len() * rows[0].len()) as f64;
-    let pivot = if rows[0][0].is_finite() { rows[0][0] } else { 0.0 };
+    let pivot = pivot(rows[0][0]);
     let total = |add: &dyn Fn(f64, f64) -> f64| -> f64 {
         let of_piece = |piece: usize| {
             let rows: Vec<&Vec<f64>> = rows.iter().skip(piece).step_by(splits).collect();

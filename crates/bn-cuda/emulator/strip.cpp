@@ -1,0 +1,7 @@
+// The kernels of strip.cuh, in the emulator's words. They are this file's own: others compile
+// the same templates, and a mutant's must not be taken for theirs.
+#include "device.cuh"
+
+namespace {
+#include "../kernels/strip.cuh"
+}
