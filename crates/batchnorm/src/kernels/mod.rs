@@ -4,9 +4,10 @@
 //!
 //! There are two kinds, each written once: sums over a channel ([`reduce`], which
 //! states their order) and one value out for each value in ([`map`]; and to 16 bits
-//! [`narrow`], to the same bits in fewer instructions). What is summed and mapped is said by [`crate::moments`](mod@crate::moments),
-//! [`crate::forward`] and [`crate::backward`]. Arrays that lie otherwise take the
-//! tiles of [`crate::layout`], which are slower.
+//! [`narrow`], to the same bits in fewer instructions). What is summed and mapped is
+//! said by [`crate::moments`](mod@crate::moments), [`crate::forward`] and
+//! [`crate::backward`]. Arrays that lie otherwise take the tiles of [`crate::layout`],
+//! which are slower.
 //!
 //! # The same bits everywhere
 //! A result depends on the shape, the strides and the values. Sums are cut and joined
