@@ -1,4 +1,15 @@
 //! The networks of the documents that this project starts from, with our batch norm inside:
 //! trained, compared step by step, and asked whether what the documents say of them holds.
+//!
+//! * [`layers`], [`loss`], [`optimizer`]: the little that these networks need, from scratch;
+//! * [`blueprint`]: the documents' networks, piece by piece; [`network`]: built of our layers;
+//! * [`data`]: what they learn from.
 
+pub mod blueprint;
 pub mod data;
+pub mod error;
+pub mod layers;
+pub mod loss;
+pub mod network;
+pub mod optimizer;
+pub mod real;
