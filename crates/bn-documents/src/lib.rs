@@ -5,9 +5,11 @@
 //! * [`blueprint`]: the documents' networks, piece by piece; [`network`]: built of our layers;
 //! * [`data`]: what they learn from.
 
+pub mod agreement;
 pub mod blueprint;
 pub mod data;
 pub mod error;
+pub mod experiment;
 pub mod layers;
 pub mod loss;
 pub mod network;

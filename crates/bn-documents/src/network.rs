@@ -34,6 +34,15 @@ impl Engine {
     }
 }
 
+/// An array on its way through a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tap {
+    /// What the layer of this number gives.
+    Output(usize),
+    /// ∂loss/∂ what comes to the layer of this number; the loss comes after the last.
+    GradInput(usize),
+}
+
 /// A network: what `torch.nn.Sequential` is, or a module whose `forward` is a chain.
 pub struct Network<T> {
     layers: Vec<(String, Box<dyn Layer<T>>)>,
@@ -90,9 +99,30 @@ impl<T: Real> Network<T> {
     /// # Errors
     /// As [`Layer::forward`] and [`loss`].
     pub fn differentiate(&mut self, input: ArrayD<T>, target: &Target<T>) -> Result<T, Error> {
-        let logits = self.forward(input, Mode::Train)?;
-        let (value, gradient) = loss(&logits, target)?;
-        self.backward(gradient)?;
+        self.differentiate_tapped(input, target, &mut |_, _| {})
+    }
+
+    /// As [`Self::differentiate`], with a look at every array on its way, and a hand on it.
+    ///
+    /// # Errors
+    /// As [`Self::differentiate`].
+    pub fn differentiate_tapped(
+        &mut self,
+        input: ArrayD<T>,
+        target: &Target<T>,
+        tap: &mut dyn FnMut(Tap, &mut ArrayD<T>),
+    ) -> Result<T, Error> {
+        let mut x = input;
+        for (index, (_, layer)) in self.layers.iter_mut().enumerate() {
+            x = layer.forward(x, Mode::Train)?;
+            tap(Tap::Output(index), &mut x);
+        }
+        let (value, mut g) = loss(&x, target)?;
+        tap(Tap::GradInput(self.layers.len()), &mut g);
+        for (index, (_, layer)) in self.layers.iter_mut().enumerate().rev() {
+            g = layer.backward(g)?;
+            tap(Tap::GradInput(index), &mut g);
+        }
         Ok(value)
     }
 
