@@ -12,6 +12,7 @@
 //! * [`tensors`]: arrays across the border, with their memory order;
 //! * [`refusal`]: libtorch's messages, sorted;
 //! * [`engine`]: the script of a case, played step by step;
+//! * [`training`]: the documents' networks by libtorch's layers, autograd and optimisers;
 //! * [`version`], [`cuda`]: what was linked, what was loaded, and on which device.
 //!
 //! Native calls are made through tch's fallible forms, and never with what they
@@ -27,6 +28,7 @@ pub mod merge;
 pub mod module;
 pub mod refusal;
 pub mod tensors;
+pub mod training;
 pub mod version;
 
 pub use engine::LibtorchEngine;
