@@ -7,19 +7,28 @@
 //! | function | examples | who trains on them |
 //! |---|---|---|
 //! | [`classification()`] | 1000 points of 20 features, in two classes | the document that compares with and without batch norm |
-//! | [`digits()`] | 1797 images of 8×8, as 3×32×32 or 1×28×28 | the networks for images |
+//! | [`cifar10()`] | 60 000 images of 3×32×32, from the user's folder | the document with an MLP on CIFAR-10 |
+//! | [`mnist()`] | 70 000 images of 1×28×28, from the user's folder | the network that labml trains |
+//! | [`digits()`] | 1797 images of 8×8, enlarged to either | those two, where their data are not at hand |
 //! | [`noise()`] | normal numbers of any shape | the networks that the documents show with dummy data |
 
+mod cifar10;
 mod classification;
 mod digits;
+mod error;
+mod files;
+mod mnist;
 mod noise;
 
 use std::fmt;
 
 use ndarray::ArrayD;
 
+pub use cifar10::cifar10;
 pub use classification::classification;
 pub use digits::{DigitsError, digits};
+pub use error::{DataError, Problem};
+pub use mnist::mnist;
 pub use noise::{NoiseError, noise};
 
 /// Examples of one shape, with what they should be told to be.
@@ -161,6 +170,12 @@ impl fmt::Debug for Dataset {
 }
 
 impl Values {
+    /// Bytes as torchvision's ToTensor makes them numbers, and Normalize after it, both in f32:
+    /// (byte/255 − mean)/std. A mean of 0 and a std of 1 leave ToTensor alone.
+    fn pixels(bytes: Vec<u8>, mean: f32, std: f32) -> Self {
+        Self::bytes(bytes, |byte| (byte / 255.0 - mean) / std)
+    }
+
     fn bytes(bytes: Vec<u8>, meaning: impl Fn(f32) -> f32) -> Self {
         Values::Bytes { bytes, meaning: Box::new(std::array::from_fn(|byte| meaning(byte as f32))) }
     }

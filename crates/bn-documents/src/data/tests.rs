@@ -12,7 +12,7 @@ fn floats() -> Dataset {
 fn images(count: usize) -> Dataset {
     let bytes = (0..2 * count).map(|byte| byte as u8).collect();
     let targets = Targets::Classes { of: (0..count).map(|index| index % 3).collect(), count: 3 };
-    Dataset::new("images", &[1, 2, 1], Values::bytes(bytes, |byte| byte / 255.0), targets)
+    Dataset::new("images", &[1, 2, 1], Values::pixels(bytes, 0.0, 1.0), targets)
 }
 
 #[test]
@@ -34,6 +34,22 @@ fn a_batch_of_f64_is_that_of_f32_widened() {
         let narrow = data.batch::<f32>(&[1, 2]);
         assert_eq!(data.batch::<f64>(&[1, 2]), narrow.mapv(f64::from));
     }
+}
+
+/// In f32 and in this order: the two roundings of ToTensor and Normalize each show in some byte.
+#[test]
+fn pixels_are_normalised_as_torchvision_does() {
+    let targets = Targets::Classes { of: vec![0; 256], count: 1 };
+    let all = Dataset::new("bytes", &[], Values::pixels((0..=255).collect(), 0.1307, 0.3081), targets);
+    let batch = all.batch::<f32>(&(0..256).collect::<Vec<_>>());
+    for byte in 0..=255u8 {
+        let scaled = f32::from(byte) / 255.0f32;
+        assert_eq!(batch[[usize::from(byte)]], (scaled - 0.1307f32) / 0.3081f32);
+    }
+    let at_once = |byte: f64| ((byte / 255.0 - 0.1307) / 0.3081) as f32;
+    assert!((0..256).any(|byte| batch[[byte]] != at_once(byte as f64)));
+    // labml's figures: black is −0.4242, white 2.8215.
+    assert!((batch[[0]] + 0.4242).abs() < 5e-5 && (batch[[255]] - 2.8215).abs() < 5e-5);
 }
 
 #[test]
