@@ -5,6 +5,7 @@ pub mod capability;
 pub mod case;
 pub mod catalogue;
 pub mod check;
+pub mod digits;
 pub mod engine;
 pub mod engines;
 pub mod fixtures;
