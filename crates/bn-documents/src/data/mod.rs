@@ -110,6 +110,11 @@ impl Dataset {
         &self.shape
     }
 
+    /// The same examples as vectors.
+    pub fn flattened(self) -> Dataset {
+        Dataset { shape: vec![self.shape.iter().product()], ..self }
+    }
+
     /// What all examples should be told to be.
     pub fn targets(&self) -> &Targets {
         &self.targets

@@ -1,0 +1,263 @@
+//! Claims that take trainings.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
+use super::{Claim, ClaimError, Curves, Draft, Figure, Verdict};
+use crate::blueprint::{Document, Norm};
+use crate::data::Split;
+use crate::error::Error;
+use crate::network::Engine;
+use crate::source::examples;
+use crate::train::{Plan, Training};
+
+/// What the claims are asked on.
+pub struct Examples<'a> {
+    hands_on: Split,
+    machinecurve: Cow<'a, Split>,
+}
+
+/// A document's setting.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// The network.
+    pub document: Document,
+    /// What it learns from.
+    pub split: &'a Split,
+}
+
+impl<'a> Examples<'a> {
+    /// The examples that come along, and CIFAR-10 if it is given.
+    ///
+    /// # Errors
+    /// [`ClaimError::Source`].
+    pub fn load(cifar10: Option<&'a Split>) -> Result<Self, ClaimError> {
+        let machinecurve = match cifar10 {
+            Some(split) => Cow::Borrowed(split),
+            None => Cow::Owned(examples(Document::MachineCurve, None)?),
+        };
+        Ok(Examples { hands_on: examples(Document::ApxHandsOn, None)?, machinecurve })
+    }
+
+    /// ApX's hands-on page.
+    pub fn hands_on(&self) -> Setting<'_> {
+        Setting { document: Document::ApxHandsOn, split: &self.hands_on }
+    }
+
+    /// MachineCurve's script.
+    pub fn machinecurve(&self) -> Setting<'_> {
+        Setting { document: Document::MachineCurve, split: &self.machinecurve }
+    }
+}
+
+impl Setting<'_> {
+    fn describe(&self, plan: Plan) -> String {
+        let settings = plan.settings;
+        format!(
+            "{}, {} for training and {} for validation ({}), {} epochs of batches of {}, {:?}",
+            self.document,
+            self.split.train.len(),
+            self.split.validation.len(),
+            self.split.train.name(),
+            settings.epochs,
+            settings.batch,
+            settings.rule
+        )
+    }
+
+    /// Trains with each seed.
+    fn train(&self, plan: Plan, seeds: u64) -> Result<Trained, Error> {
+        let run = |seed| {
+            let mut training = Training::new(Plan { seed, ..plan });
+            while !training.is_finished() {
+                training.epoch(self.split, &mut |_, _| {})?;
+            }
+            Ok(training)
+        };
+        let runs = (1..=seeds).into_par_iter().map(run).collect::<Result<Vec<_>, Error>>()?;
+        Ok(Trained { plan, runs })
+    }
+}
+
+/// One plan, seed by seed.
+struct Trained {
+    plan: Plan,
+    runs: Vec<Training>,
+}
+
+impl Trained {
+    fn curves(&self) -> Curves {
+        let of = |of: fn(&crate::train::Epoch) -> f64| {
+            self.runs.iter().map(|run| run.history().iter().map(of).collect()).collect()
+        };
+        Curves {
+            name: self.plan.title(),
+            train: of(|epoch| epoch.train_loss),
+            validation: of(|epoch| epoch.validation_loss),
+        }
+    }
+
+    fn last(&self, of: fn(&crate::train::Epoch) -> f64) -> Vec<f64> {
+        self.runs.iter().filter_map(|run| run.history().last().map(of)).collect()
+    }
+
+    fn last_loss(&self) -> Vec<f64> {
+        self.last(|epoch| epoch.train_loss)
+    }
+
+    /// The least validation loss of any epoch.
+    fn best_validation(&self) -> Vec<f64> {
+        let least = |run: &Training| {
+            run.history().iter().map(|epoch| epoch.validation_loss).fold(f64::INFINITY, f64::min)
+        };
+        self.runs.iter().map(least).collect()
+    }
+
+    /// The first epoch, from 1, whose training loss is at most `losses`; one more than there are where
+    /// there is none.
+    fn epochs_to(&self, losses: &[f64]) -> Vec<f64> {
+        let reached = |(run, loss): (&Training, &f64)| {
+            let first = run.history().iter().position(|epoch| epoch.train_loss <= *loss);
+            (first.unwrap_or(run.history().len()) + 1) as f64
+        };
+        self.runs.iter().zip(losses).map(reached).collect()
+    }
+}
+
+fn zip_all(a: &[f64], b: &[f64], of: fn(f64, f64) -> bool) -> Vec<bool> {
+    a.iter().zip(b).map(|(&a, &b)| of(a, b)).collect()
+}
+
+/// "Batch norm trains faster, and to a lower loss": ApX's and MachineCurve's.
+///
+/// # Errors
+/// [`ClaimError::Network`].
+pub fn trains_faster(setting: &Setting<'_>, seeds: u64) -> Result<Claim, ClaimError> {
+    let plan = Plan::new(setting.document);
+    let with = setting.train(plan, seeds)?;
+    let without = setting.train(plan.with_norm(Norm::Without), seeds)?;
+    let (low, high) = (with.last_loss(), without.last_loss());
+    let epochs = with.epochs_to(&high);
+    let last = plan.settings.epochs as f64;
+    let shown: Vec<bool> =
+        low.iter().zip(&high).zip(&epochs).map(|((low, high), &epochs)| low < high && epochs < last).collect();
+    let (name, document) = match setting.document {
+        Document::MachineCurve => ("machinecurve-trains-faster", "MachineCurve"),
+        _ => ("hands-on-trains-faster", "ApX, hands-on"),
+    };
+    let draft = Draft {
+        name,
+        statement: "With batch norm the network trains faster, and to a lower training loss.",
+        document,
+        setting: setting.describe(plan),
+        criterion: "The last epoch's training loss is lower, and what the plain network reaches in its last \
+                    epoch is reached in an earlier one.",
+    };
+    let figures = vec![
+        Figure::new("training loss of the last epoch, with", low),
+        Figure::new("training loss of the last epoch, without", high),
+        Figure::new("epochs to the plain network's last training loss", epochs),
+        Figure::new("least validation loss, with", with.best_validation()),
+        Figure::new("least validation loss, without", without.best_validation()),
+        Figure::new("accuracy on validation at the end, with", with.last(|epoch| epoch.accuracy)),
+        Figure::new("accuracy on validation at the end, without", without.last(|epoch| epoch.accuracy)),
+    ];
+    Ok(draft.finish(&shown, figures, vec![with.curves(), without.curves()]))
+}
+
+/// "With a learning rate of 0.1 the plain network struggles": ApX's.
+///
+/// # Errors
+/// [`ClaimError::Network`].
+pub fn high_learning_rate(setting: &Setting<'_>, seeds: u64) -> Result<Claim, ClaimError> {
+    let plan = Plan::new(setting.document).with_lr(0.1);
+    let with = setting.train(plan, seeds)?;
+    let without = setting.train(plan.with_norm(Norm::Without), seeds)?;
+    let calm = setting.train(Plan::new(setting.document).with_norm(Norm::Without), seeds)?;
+    let (low, high, before) = (with.last_loss(), without.last_loss(), calm.last_loss());
+    // NaN is worse than all.
+    let worse: Vec<bool> = zip_all(&high, &before, |high, before| !(high <= 2.0 * before));
+    let better = zip_all(&low, &high, |low, high| !(low >= high));
+    let shown: Vec<bool> = worse.iter().zip(&better).map(|(a, b)| *a && *b).collect();
+    let draft = Draft {
+        name: "high-learning-rate",
+        statement: "With a learning rate of 0.1 in place of 0.01 the plain network struggles, where the \
+                    normalised one does not.",
+        document: "ApX, hands-on",
+        setting: setting.describe(plan),
+        criterion: "The plain network ends with more than twice the training loss that it has at 0.01, and the \
+                    normalised one with less than the plain one.",
+    };
+    let figures = vec![
+        Figure::new("training loss of the last epoch at 0.1, with", low),
+        Figure::new("training loss of the last epoch at 0.1, without", high),
+        Figure::new("training loss of the last epoch at 0.01, without", before),
+        Figure::new("accuracy on validation at the end at 0.1, with", with.last(|epoch| epoch.accuracy)),
+        Figure::new("accuracy on validation at the end at 0.1, without", without.last(|epoch| epoch.accuracy)),
+    ];
+    Ok(draft.finish(&shown, figures, vec![with.curves(), without.curves()]))
+}
+
+/// Before or after the activation: all documents leave it to a trial.
+///
+/// # Errors
+/// [`ClaimError::Network`].
+pub fn placement(setting: &Setting<'_>, seeds: u64) -> Result<Claim, ClaimError> {
+    let plan = Plan::new(setting.document);
+    let before = setting.train(plan, seeds)?;
+    let after = setting.train(plan.with_norm(Norm::After), seeds)?;
+    let shown = zip_all(&before.best_validation(), &after.best_validation(), |before, after| before < after);
+    let draft = Draft {
+        name: "placement",
+        statement: "Batch norm before the activation is the reliable start; after it may do as well or better.",
+        document: "ApX, MachineCurve",
+        setting: setting.describe(plan),
+        criterion: "A seed counts for `before` where its least validation loss is the lower.",
+    };
+    let figures = vec![
+        Figure::new("training loss of the last epoch, before", before.last_loss()),
+        Figure::new("training loss of the last epoch, after", after.last_loss()),
+        Figure::new("least validation loss, before", before.best_validation()),
+        Figure::new("least validation loss, after", after.best_validation()),
+        Figure::new("accuracy on validation at the end, before", before.last(|epoch| epoch.accuracy)),
+        Figure::new("accuracy on validation at the end, after", after.last(|epoch| epoch.accuracy)),
+    ];
+    Ok(draft.with_verdict(Verdict::Compared, &shown, figures, vec![before.curves(), after.curves()]))
+}
+
+/// labml's biased running variance: the same training, another evaluation.
+///
+/// # Errors
+/// [`ClaimError::Network`].
+pub fn dialect(setting: &Setting<'_>, seeds: u64) -> Result<Claim, ClaimError> {
+    let plan = Plan::new(setting.document);
+    let ours = setting.train(plan, seeds)?;
+    let labml = setting.train(Plan { engine: Engine::Labml, ..plan }, seeds)?;
+    let off = |ours: &[f64], labml: &[f64]| -> Vec<f64> {
+        ours.iter().zip(labml).map(|(a, b)| (a - b).abs() / a).collect()
+    };
+    let first = |trained: &Trained, of: fn(&crate::train::Epoch) -> f64| -> Vec<f64> {
+        trained.runs.iter().map(|run| of(&run.history()[0])).collect()
+    };
+    let [training, validation] = [|epoch: &crate::train::Epoch| epoch.train_loss, |epoch| epoch.validation_loss]
+        .map(|of| off(&first(&ours, of), &first(&labml, of)));
+    // f32 trainings drift by less than that in an epoch; the variances differ by 64/63.
+    let shown = zip_all(&training, &validation, |training, validation| training < validation);
+    let draft = Draft {
+        name: "labml-dialect",
+        statement: "labml's biased running variance changes what is learnt by nothing, and what evaluation \
+                    answers by a little.",
+        document: "labml",
+        setting: setting.describe(plan),
+        criterion: "After one epoch the validation losses of the two differ by more, in parts of themselves, \
+                    than their training losses.",
+    };
+    let figures = vec![
+        Figure::new("difference of the first epoch's training losses, in parts", training),
+        Figure::new("difference of the first epoch's validation losses, in parts", validation),
+        Figure::new("validation loss at the end, PyTorch's way", ours.last(|epoch| epoch.validation_loss)),
+        Figure::new("validation loss at the end, labml's way", labml.last(|epoch| epoch.validation_loss)),
+    ];
+    Ok(draft.finish(&shown, figures, Vec::new()))
+}
