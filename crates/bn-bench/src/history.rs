@@ -12,12 +12,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use bn_page::FileError;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::gate::Report;
 use crate::record::{Record, SCHEMA_VERSION};
-use crate::whole_file::FileError;
 
 /// The version of a gate's line.
 pub const GATE_VERSION: u32 = 1;

@@ -28,7 +28,6 @@ pub mod row;
 mod run;
 pub mod statistics;
 pub mod table;
-pub mod whole_file;
 
 pub use bn_driver::{EPS, MOMENTUM, ShapeError, Value, Workload, axes};
 use bn_driver::{buffer, value, workload};

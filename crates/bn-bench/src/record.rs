@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bn_page::{FileError, WholeFile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +13,6 @@ use crate::axes::{Cache, DType, Layout, Op};
 use crate::machine::{self, Machine};
 use crate::paired::{Rounds, means, ratios};
 use crate::statistics::{Weighted, geometric_mean, mean_interval, median, median_interval};
-use crate::whole_file::{FileError, WholeFile};
 
 /// The version of the form; a reader refuses others.
 pub const SCHEMA_VERSION: u32 = 1;

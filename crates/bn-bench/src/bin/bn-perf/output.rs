@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use bn_bench::history::{self, Line};
-use bn_bench::whole_file::WholeFile;
+use bn_page::WholeFile;
 use clap::{Args, ValueEnum};
 
 /// What both measurements let one choose.

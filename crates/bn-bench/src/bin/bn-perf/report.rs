@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use bn_bench::history::{self, Line};
-use bn_bench::whole_file::WholeFile;
 use bn_bench::{Record, report};
+use bn_page::WholeFile;
 use clap::Args;
 
 /// What to show.

@@ -1,26 +1,16 @@
 //! The page of what was measured so far: one HTML file that needs nothing else.
-//!
-//! The pictures are SVG, drawn in stand-in colours ([`charts`]) that the page's style
-//! sheet turns into those of a light or a dark page. No script, no font, no network.
-
-pub mod charts;
-mod dates;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use bn_page::charts::{Chart, Scale, Series};
+use bn_page::{date, figure};
+use maud::{Markup, html};
 
-use self::charts::{Chart, Scale, Series, draw};
-use self::dates::date;
 use crate::axes::Op;
 use crate::gate::{Report, Verdict};
 use crate::history::Line;
 use crate::record::{Record, Row};
 use crate::statistics::geometric_mean;
-
-/// Rules for both kinds of page; the colours of lines are those of Okabe and Ito, which
-/// the colour-blind tell apart.
-const STYLE: &str = include_str!("style.css");
 
 /// The page of these lines, in any order.
 pub fn page(lines: &[Line]) -> String {
@@ -34,32 +24,20 @@ pub fn page(lines: &[Line]) -> String {
     }
     runs.sort_by_key(|record| record.unix_time);
     gates.sort_by_key(|report| report.unix_time);
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "batch norm: how fast" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                h1 { "Batch norm: how fast" }
-                @if let Some(last) = runs.last() {
-                    (about(last))
-                    (over_time(&runs))
-                    (roofline(last))
-                    (scaling(last))
-                    (networks(last))
-                } @else {
-                    p { "No run of bn-perf is in what was given." }
-                }
-                (gate_table(&gates))
-            }
+    let body = html! {
+        h1 { "Batch norm: how fast" }
+        @if let Some(last) = runs.last() {
+            (about(last))
+            (over_time(&runs))
+            (roofline(last))
+            (scaling(last))
+            (networks(last))
+        } @else {
+            p { "No run of bn-perf is in what was given." }
         }
+        (gate_table(&gates))
     };
-    page.into_string()
+    bn_page::page("batch norm: how fast", "en", body)
 }
 
 fn about(run: &Record) -> Markup {
@@ -89,7 +67,7 @@ fn over_time(runs: &[&Record]) -> Markup {
             series.entry(format!("{place}{key}")).or_default().push((f64::from(number), *mean));
         }
     }
-    let series = series.into_iter().map(|(name, points)| Series { name, points, line: true });
+    let series = series.into_iter().map(|(name, points)| Series::line(name, points));
     let chart = Chart {
         x: format!("run, of {}", runs.len()),
         y: "libtorch's time / ours".into(),
@@ -101,7 +79,7 @@ fn over_time(runs: &[&Record]) -> Markup {
         h2 { "Ratio over time" }
         p { "How many times as fast as libtorch: the geometric mean over the layers of each run, \
              weighted by how often a layer occurs. Runs on different machines do not compare." }
-        (figure(&chart))
+        (figure(&chart, ""))
         table {
             thead { tr { th { "run" } th { "when" } th { "revision" } th { "libtorch" } th { "processor" } th.number { "rows" } } }
             tbody {
@@ -110,19 +88,6 @@ fn over_time(runs: &[&Record]) -> Markup {
                         td { (number) } td { (date(run.unix_time)) } td { code { (run.revision) } }
                         td { (run.libtorch) } td { (run.machine.processor) } td.number { (run.rows.len()) }
                     }
-                }
-            }
-        }
-    }
-}
-
-fn figure(chart: &Chart) -> Markup {
-    html! {
-        figure {
-            (PreEscaped(draw(chart)))
-            figcaption {
-                @for (index, series) in chart.series.iter().enumerate() {
-                    span.key { span class={ "swatch series-" (index % charts::COLOURS) } {} (series.name) }
                 }
             }
         }
@@ -148,7 +113,7 @@ fn roofline(run: &Record) -> Markup {
              libtorch's copy, and a copy with streaming stores, of as many bytes." }
         @for (setting, rows) in settings(run) {
             h3 { (setting) }
-            (figure(&roofline_chart(&rows)))
+            (figure(&roofline_chart(&rows), ""))
         }
     }
 }
@@ -164,10 +129,9 @@ fn roofline_chart(rows: &[&Row]) -> Chart {
     let ops: BTreeSet<Op> = rows.iter().map(|row| row.subject.op).collect();
     let mut series: Vec<Series> = ops
         .iter()
-        .map(|op| Series {
-            name: format!("ours, {op}"),
-            points: points(&|row| Some(row.ours_s), &|row| row.subject.op == *op),
-            line: false,
+        .map(|op| {
+            let points = points(&|row| Some(row.ours_s), &|row| row.subject.op == *op);
+            Series::dots(format!("ours, {op}"), points)
         })
         .collect();
     // The copies are timed beside each operation; the forward pass moves what they do.
@@ -177,12 +141,12 @@ fn roofline_chart(rows: &[&Row]) -> Chart {
         ("streaming copy", &|row: &Row| row.stream_copy_s),
     ] {
         let points = points(time, &|row| Some(row.subject.op) == first);
-        series.push(Series { name: name.into(), points, line: true });
+        series.push(Series::line(name, points));
     }
     Chart {
         x: "bytes moved".into(),
         y: "GB/s".into(),
-        x_scale: Scale::Logarithmic,
+        x_scale: Scale::Bytes,
         y_scale: Scale::FromZero,
         series,
     }
@@ -205,7 +169,7 @@ fn scaling(run: &Record) -> Markup {
         } @else {
             p { "Our time with the fewest threads over that with more, the geometric mean over layers, \
                  weighted by how often one occurs." }
-            (figure(&chart))
+            (figure(&chart, ""))
         }
     }
 }
@@ -228,10 +192,9 @@ fn scaling_series(run: &Record) -> Vec<Series> {
     }
     gains
         .into_iter()
-        .map(|(name, by_threads)| Series {
-            name,
-            points: by_threads.into_iter().map(|(t, gains)| (t as f64, geometric_mean(gains))).collect(),
-            line: true,
+        .map(|(name, by_threads)| {
+            let means = by_threads.into_iter().map(|(t, gains)| (t as f64, geometric_mean(gains)));
+            Series::line(name, means.collect())
         })
         .collect()
 }
