@@ -7,6 +7,8 @@
 
 pub mod agreement;
 pub mod blueprint;
+pub mod checkpoint;
+pub mod claims;
 pub mod data;
 pub mod error;
 pub mod experiment;
@@ -15,3 +17,5 @@ pub mod loss;
 pub mod network;
 pub mod optimizer;
 pub mod real;
+pub mod source;
+pub mod train;

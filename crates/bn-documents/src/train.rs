@@ -10,7 +10,7 @@ use crate::experiment::Settings;
 use crate::layers::Mode;
 use crate::loss::{Target, loss};
 use crate::network::{Engine, Network, State};
-use crate::optimizer::{Optimizer, Rule};
+use crate::optimizer::Optimizer;
 
 /// Everything that a training follows from, but the examples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

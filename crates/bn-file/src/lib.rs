@@ -46,8 +46,8 @@ impl WholeFile {
     ///
     /// # Errors
     /// What the file system refuses.
-    pub fn finish(mut self, text: &str) -> Result<(), FileError> {
-        let written = self.temporary.write_all(text.as_bytes());
+    pub fn finish(mut self, content: impl AsRef<[u8]>) -> Result<(), FileError> {
+        let written = self.temporary.write_all(content.as_ref());
         // A file system may keep the name before the text when the power fails.
         let kept = written.and_then(|()| self.temporary.as_file().sync_all());
         let named = kept.and_then(|()| Ok(self.temporary.persist(&self.path).map(drop)?));

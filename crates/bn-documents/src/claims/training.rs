@@ -10,7 +10,7 @@ use crate::data::Split;
 use crate::error::Error;
 use crate::network::Engine;
 use crate::source::examples;
-use crate::train::{Plan, Training};
+use crate::train::{Epoch, Plan, Training};
 
 /// What the claims are asked on.
 pub struct Examples<'a> {
@@ -88,7 +88,7 @@ struct Trained {
 
 impl Trained {
     fn curves(&self) -> Curves {
-        let of = |of: fn(&crate::train::Epoch) -> f64| {
+        let of = |of: fn(&Epoch) -> f64| {
             self.runs.iter().map(|run| run.history().iter().map(of).collect()).collect()
         };
         Curves {
@@ -98,7 +98,7 @@ impl Trained {
         }
     }
 
-    fn last(&self, of: fn(&crate::train::Epoch) -> f64) -> Vec<f64> {
+    fn last(&self, of: fn(&Epoch) -> f64) -> Vec<f64> {
         self.runs.iter().filter_map(|run| run.history().last().map(of)).collect()
     }
 
@@ -237,10 +237,10 @@ pub fn dialect(setting: &Setting<'_>, seeds: u64) -> Result<Claim, ClaimError> {
     let off = |ours: &[f64], labml: &[f64]| -> Vec<f64> {
         ours.iter().zip(labml).map(|(a, b)| (a - b).abs() / a).collect()
     };
-    let first = |trained: &Trained, of: fn(&crate::train::Epoch) -> f64| -> Vec<f64> {
+    let first = |trained: &Trained, of: fn(&Epoch) -> f64| -> Vec<f64> {
         trained.runs.iter().map(|run| of(&run.history()[0])).collect()
     };
-    let [training, validation] = [|epoch: &crate::train::Epoch| epoch.train_loss, |epoch| epoch.validation_loss]
+    let [training, validation] = [|epoch: &Epoch| epoch.train_loss, |epoch: &Epoch| epoch.validation_loss]
         .map(|of| off(&first(&ours, of), &first(&labml, of)));
     // f32 trainings drift by less than that in an epoch; the variances differ by 64/63.
     let shown = zip_all(&training, &validation, |training, validation| training < validation);
