@@ -398,6 +398,7 @@ extern "C" void bn_emulate(const emulator::Launch* launch, emulator::Outcome* ou
     auto refuse = [&](const std::string& message) {
         std::strncpy(outcome->fault, message.c_str(), sizeof outcome->fault - 1);
     };
+    // Of two with one name, the later one: a mutant is linked after what it is a mutant of.
     const Registration* found = first_registration;
     while (found && std::strcmp(found->name, launch->kernel) != 0) found = found->next;
     if (!found) return refuse(std::string("no kernel is named ") + launch->kernel);

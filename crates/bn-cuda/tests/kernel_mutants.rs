@@ -13,9 +13,9 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use bn_cuda::CudaEngine;
-use bn_cuda::emulator::{Emulate, Emulator};
+use bn_cuda::emulator::{Emulate, Emulator, RawLaunch, RawOutcome};
 use bn_suite::case::Case;
-use bn_suite::catalogue::{self, Entry};
+use bn_suite::catalogue;
 use bn_suite::check::{self, Replay, Verdict};
 use bn_suite::fixtures;
 use bn_suite::golden::Golden;
@@ -23,7 +23,7 @@ use libloading::Library;
 use rayon::prelude::*;
 use tempfile::TempDir;
 
-use common::{SETTINGS, Setting, cases, is_claimed, order, relu};
+use common::{SETTINGS, Setting, cases, is_claimed, order, relu, rounding};
 use mutants::{Mutant, mutants};
 
 const CRATE: &str = env!("CARGO_MANIFEST_DIR");
@@ -31,37 +31,121 @@ const CRATE: &str = env!("CARGO_MANIFEST_DIR");
 /// The catalogue's cases are asked up to so many elements.
 const MOST_ELEMENTS: usize = 6000;
 
-/// So many cases find most mutants that they find; what only relu shows is asked after them.
-const FEW: usize = 64;
+/// Fewer elements take as long.
+const FEWEST_ELEMENTS: usize = 1000;
+
+/// A sum is asked for in one pass, and takes so many times less than a case of as many elements.
+const PASSES: usize = 8;
+
+/// A mutant of relu comes to what has no relu as if that cost so many times as much, and any other
+/// mutant to what has.
+const LATER: usize = 8;
+
+/// So many questions find most mutants that they find.
+const FEW: usize = 32;
+
+/// Where sums are asked for: both of these devices have every kind of kernel, and a schedule changes
+/// no bit.
+const ORDERS: [Setting; 2] = [SETTINGS[0], SETTINGS[2]];
 
 /// Where relu is asked: the first has every kind of kernel but streams, the second those.
 const RELUS: [Setting; 3] = [SETTINGS[1], SETTINGS[4], SETTINGS[0]];
 
-/// So many of the catalogue's come to one that a device cuts up.
-const CATALOGUES_TO_ONE: usize = 2;
+/// What kernels may be asked.
+#[derive(Clone, Copy)]
+enum Subject {
+    Order(order::Question),
+    Rounding,
+    WhatPasses,
+    Relu(relu::Case),
+    Case(&'static Golden),
+}
 
-/// The cases of [`cases`] and the catalogue's in turn, the small ones first, of the former one of
-/// each shape before another of any: most mutants need an array that is cut up, some a special
-/// value or no value at all, few a large array.
-static CASES: LazyLock<Vec<Golden>> = LazyLock::new(|| {
-    let mut kernels: Vec<(usize, Entry)> = cases::kernels().into_iter().enumerate().collect();
-    kernels.sort_by_key(|(i, entry)| (elements(&entry.case) > MOST_ELEMENTS, i % cases::OF_EACH_SHAPE));
-    let kernels = kernels.into_iter().map(|(_, entry)| entry);
-    let mut claimed = catalogue::all();
-    claimed.retain(|entry| is_claimed(&entry.case) && elements(&entry.case) <= MOST_ELEMENTS);
-    claimed.sort_by_key(|entry| elements(&entry.case));
-    let (mut kernels, mut claimed) = (kernels, claimed.into_iter());
-    let mut entries = Vec::new();
-    while kernels.len() + claimed.len() > 0 {
-        entries.extend(kernels.next());
-        entries.extend(claimed.by_ref().take(CATALOGUES_TO_ONE));
+impl Subject {
+    fn is_of_relu(self) -> bool {
+        matches!(self, Subject::Relu(_) | Subject::WhatPasses)
     }
-    entries.par_iter().map(fixtures::solve).collect()
-});
+
+    /// In elements of a case.
+    fn cost(self) -> usize {
+        match self {
+            Subject::Order(question) => question.elements() / PASSES,
+            Subject::Rounding | Subject::WhatPasses => 0,
+            Subject::Relu(case) => case.elements(),
+            Subject::Case(golden) => elements(&golden.case),
+        }
+    }
+}
 
 fn elements(case: &Case) -> usize {
     case.steps.iter().filter_map(|step| step.input()).map(|input| input.len()).sum()
 }
+
+/// What kernels are asked on a device.
+struct Question {
+    subject: Subject,
+    setting: Setting,
+    /// The kernels that it launches: of subjects that end at the first wrong answer, the first.
+    launches: Vec<String>,
+}
+
+impl Question {
+    fn new(subject: Subject, setting: Setting) -> Self {
+        let question = Question { subject, setting, launches: Vec::new() };
+        let (_, launches) = question.ask(nothing);
+        Question { launches, ..question }
+    }
+
+    /// What is wrong with the answers, and the kernels that were launched.
+    fn ask(&self, emulate: Emulate) -> (Option<String>, Vec<String>) {
+        let (schedule, properties) = self.setting;
+        // SAFETY: the library outlives the emulator, which goes before this function returns.
+        let emulator = unsafe { Emulator::with_kernels(emulate, schedule) }.with_properties(properties);
+        let answer = match self.subject {
+            Subject::Order(question) => order::ask(&emulator, question),
+            Subject::Rounding => rounding::check(&emulator),
+            Subject::WhatPasses => relu::what_passes(&emulator),
+            Subject::Relu(case) => relu::ask(&emulator, case),
+            Subject::Case(golden) => {
+                let mut engine = CudaEngine::new("cuda-emulated", emulator);
+                let report = check::check(golden, &mut engine, &Replay::named("cuda-emulated"));
+                let is_refused = !matches!(report.verdict, Verdict::Passed { .. });
+                return (is_refused.then(|| report.to_string()), engine.device().launched());
+            }
+        };
+        (answer.err(), emulator.launched())
+    }
+}
+
+/// Kernels that leave everything as it is, to see which are launched.
+unsafe extern "C" fn nothing(_: *const RawLaunch, _: *mut RawOutcome) {}
+
+/// The cases of [`cases`] and the catalogue's.
+static CASES: LazyLock<Vec<Golden>> = LazyLock::new(|| {
+    let mut entries = catalogue::all();
+    entries.retain(|entry| is_claimed(&entry.case) && elements(&entry.case) <= MOST_ELEMENTS);
+    entries.extend(cases::kernels());
+    entries.par_iter().map(fixtures::solve).collect()
+});
+
+/// Everything that is asked.
+static QUESTIONS: LazyLock<Vec<Question>> = LazyLock::new(|| {
+    let order = order::questions().into_iter().map(Subject::Order).chain([Subject::Rounding]);
+    let relu = relu::cases().into_iter().map(Subject::Relu).chain([Subject::WhatPasses]);
+    let subjects: [(Vec<Subject>, &[Setting]); 3] = [
+        (order.collect(), &ORDERS),
+        (CASES.iter().map(Subject::Case).collect(), &SETTINGS),
+        (relu.collect(), &RELUS),
+    ];
+    let asked = subjects.into_iter().flat_map(|(subjects, settings)| {
+        subjects.into_iter().flat_map(|subject| settings.iter().map(move |&setting| (subject, setting)))
+    });
+    asked
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .map(|(subject, setting)| Question::new(subject, setting))
+        .collect()
+});
 
 /// The objects of the machine and of the kernels as they are, which this crate was linked of.
 static OBJECTS: LazyLock<Vec<PathBuf>> =
@@ -69,9 +153,6 @@ static OBJECTS: LazyLock<Vec<PathBuf>> =
 
 /// The families of kernels: a file of `kernels/` each, and one of `emulator/` that compiles it.
 const FAMILIES: [&str; 5] = ["baseline", "resident", "slab", "stream", "strip"];
-
-/// Files of kernels for channels-last arrays alone.
-const CHANNELS_LAST: [&str; 3] = ["columns.cuh", "slab.cuh", "strip.cuh"];
 
 /// Whether a family's kernels include a file of `kernels/`, themselves or through others.
 fn includes(family: &str, file: &str) -> bool {
@@ -81,6 +162,20 @@ fn includes(family: &str, file: &str) -> bool {
         from == file || included.into_iter().any(|name| reaches(name, file))
     }
     reaches(&format!("{family}.cuh"), file)
+}
+
+/// Kernels that are compiled anew.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    families: &'a [&'static str],
+    only_f32: bool,
+}
+
+impl Part<'_> {
+    fn has(&self, kernel: &str) -> bool {
+        self.families.iter().any(|family| kernel.starts_with(family))
+            && (!self.only_f32 || kernel.ends_with("_f32"))
+    }
 }
 
 fn compiler(arguments: &[&OsStr], what: &str) {
@@ -100,9 +195,9 @@ struct Build {
 }
 
 impl Build {
-    /// Compiles the families that a mutant changes, and links them in the place of those that
-    /// they are mutants of.
-    fn of(mutant: Option<&Mutant>) -> Self {
+    /// Compiles a part of a mutant's kernels, or of the kernels as they are, and links it with
+    /// everything as it is: of kernels that have one name, the later one is found.
+    fn of(mutant: Option<&Mutant>, part: Part) -> Self {
         let folder = tempfile::tempdir().unwrap();
         copy(&Path::new(CRATE).join("emulator"), &folder.path().join("emulator"));
         copy(&Path::new(CRATE).join("kernels"), &folder.path().join("kernels"));
@@ -111,17 +206,18 @@ impl Build {
             fs::write(&file, mutant.apply(&fs::read_to_string(&file).unwrap())).unwrap();
         }
         let name = mutant.map_or("the kernels", |mutant| mutant.name);
-        let is_changed = |family: &&str| mutant.is_none_or(|mutant| includes(family, mutant.file));
         let mut objects = OBJECTS.clone();
-        for family in FAMILIES.into_iter().filter(is_changed) {
+        for family in part.families {
             let source = folder.path().join("emulator").join(family).with_extension("cpp");
             let object = folder.path().join(family).with_extension("o");
-            let options = ["-std=c++17", "-ffp-contract=off", "-fPIC", "-O0", "-c", "-o"].map(OsStr::new);
+            let mut options = vec!["-std=c++17", "-ffp-contract=off", "-fPIC", "-O0"];
+            if part.only_f32 {
+                options.push("-DFOR_EACH_DTYPE(KERNELS)=KERNELS(f32, float)");
+            }
+            options.extend(["-c", "-o"]);
+            let options: Vec<&OsStr> = options.into_iter().map(OsStr::new).collect();
             compiler(&[&options[..], &[object.as_ref(), source.as_ref()]].concat(), name);
-            // Files that were compiled before are named after their source, and something else.
-            let is_original = |path: &PathBuf| path.to_string_lossy().ends_with(&format!("-{family}.o"));
-            let place = objects.iter().position(is_original).expect("an object of each family");
-            objects[place] = object;
+            objects.push(object);
         }
         let library = folder.path().join("kernels.so");
         let options = ["-shared", "-o"].map(OsStr::new);
@@ -135,45 +231,6 @@ impl Build {
     fn emulate(&self) -> Emulate {
         // SAFETY: the function of emulator/machine.cpp has this type.
         unsafe { *self.library.get::<Emulate>(b"bn_emulate").expect("built from machine.cpp") }
-    }
-
-    fn emulator(&self, (schedule, properties): Setting) -> Emulator {
-        // SAFETY: the library outlives the emulators, which `refused` drops.
-        unsafe { Emulator::with_kernels(self.emulate(), schedule) }.with_properties(properties)
-    }
-
-    /// What first shows that something is wrong with these kernels, as a mutant or as they are. What
-    /// comes first is what the mutant is of: all of it is asked in the end.
-    fn refused(&self, goldens: &[&Golden], mutant: Option<&Mutant>) -> Option<String> {
-        let relu_first = mutant.is_some_and(|mutant| mutant.is_of_relu);
-        let last_first = mutant.is_some_and(|mutant| CHANNELS_LAST.contains(&mutant.file));
-        let (few, others) = goldens.split_at(goldens.len().min(FEW));
-        let all = [
-            &|| self.refused_by(&RELUS, relu::check),
-            // Both of these devices have every kind of kernel; a schedule changes no bit.
-            &|| self.refused_by(&[SETTINGS[0], SETTINGS[2]], |emulator| order::check(emulator, last_first)),
-            &|| few.iter().find_map(|golden| self.refused_by_case(golden)),
-            &|| self.refused_by(&RELUS, relu::check),
-            &|| others.iter().find_map(|golden| self.refused_by_case(golden)),
-        ] as [&dyn Fn() -> Option<String>; 5];
-        all[usize::from(!relu_first)..].iter().find_map(|refused| refused())
-    }
-
-    fn refused_by(
-        &self,
-        settings: &[Setting],
-        check: impl Fn(&Emulator) -> Result<(), String>,
-    ) -> Option<String> {
-        settings.iter().find_map(|&setting| check(&self.emulator(setting)).err())
-    }
-
-    fn refused_by_case(&self, golden: &Golden) -> Option<String> {
-        let replay = Replay::named("cuda-emulated");
-        SETTINGS.into_iter().find_map(|setting| {
-            let mut engine = CudaEngine::new("cuda-emulated", self.emulator(setting));
-            let report = check::check(golden, &mut engine, &replay);
-            (!matches!(report.verdict, Verdict::Passed { .. })).then(|| report.to_string())
-        })
     }
 }
 
@@ -193,24 +250,59 @@ fn every_mutant_is_a_change() {
     }
 }
 
+/// What first shows that something is wrong with a mutant. One family for one dtype shows it mostly,
+/// and takes a fraction of the time to compile; all of it is asked about everything in the end.
+fn refused(mutant: &Mutant) -> Option<String> {
+    let families: Vec<&str> = FAMILIES.into_iter().filter(|family| includes(family, mutant.file)).collect();
+    let small = Part { families: &families[..1], only_f32: true };
+    let whole = Part { families: &families, only_f32: false };
+    [(small, FEW), (whole, usize::MAX)].into_iter().find_map(|(part, most)| {
+        let build = Build::of(Some(mutant), part);
+        let in_turn = in_turn(mutant, part);
+        in_turn.into_iter().take(most).find_map(|question| question.ask(build.emulate()).0)
+    })
+}
+
+/// The questions in the order in which a part of a mutant is asked: what launches none of its
+/// kernels comes last, what is cheap first.
+fn in_turn(mutant: &Mutant, part: Part) -> Vec<&'static Question> {
+    let mut questions: Vec<&Question> = QUESTIONS.iter().collect();
+    questions.sort_by_cached_key(|question| {
+        let launches = question.launches.iter().any(|kernel| part.has(kernel));
+        let is_alike = question.subject.is_of_relu() == mutant.is_of_relu;
+        let cost = question.subject.cost().max(FEWEST_ELEMENTS);
+        (!launches, if is_alike { cost } else { LATER * cost })
+    });
+    questions
+}
+
 #[test]
 fn the_kernels_as_they_are_pass() {
     // Before anyone waits for them within a thread pool.
-    LazyLock::force(&CASES);
-    let is_small = |golden: &&Golden| elements(&golden.case) <= MOST_ELEMENTS;
-    let is_cut_up = |golden: &&Golden| golden.case.name.starts_with("kernels/");
-    let cases: Vec<&Golden> = CASES.iter().filter(is_small).filter(is_cut_up).collect();
-    assert_eq!(Build::of(None).refused(&cases, None), None);
+    LazyLock::force(&QUESTIONS);
+    let build = Build::of(None, Part { families: &FAMILIES, only_f32: false });
+    let is_asked = |question: &&Question| match question.subject {
+        Subject::Case(golden) => {
+            elements(&golden.case) <= MOST_ELEMENTS && golden.case.name.starts_with("kernels/")
+        }
+        _ => true,
+    };
+    let refused: Vec<String> = QUESTIONS
+        .par_iter()
+        .filter(is_asked)
+        .filter_map(|question| question.ask(build.emulate()).0)
+        .collect();
+    assert!(refused.is_empty(), "{refused:#?}");
 }
 
 #[test]
 fn every_mutant_is_caught() {
     // Before anyone waits for them within a thread pool.
-    LazyLock::force(&CASES);
-    let (mutants, cases): (_, Vec<&Golden>) = (mutants(), CASES.iter().collect());
+    LazyLock::force(&QUESTIONS);
+    let mutants = mutants();
     let survivors: Vec<String> = mutants
         .par_iter()
-        .filter(|mutant| Build::of(Some(mutant)).refused(&cases, Some(mutant)).is_none())
+        .filter(|mutant| refused(mutant).is_none())
         .map(|mutant| format!("{} ({})", mutant.name, mutant.file))
         .collect();
     assert!(survivors.is_empty(), "{} of {} live: {survivors:#?}", survivors.len(), mutants.len());

@@ -99,6 +99,6 @@ fn the_order_of_threads_changes_no_bit() {
 #[test]
 fn sums_run_in_the_order_that_is_written() {
     for (schedule, properties) in SETTINGS {
-        common::order::check(&Emulator::new(schedule).with_properties(properties), false).unwrap();
+        common::order::check(&Emulator::new(schedule).with_properties(properties)).unwrap();
     }
 }

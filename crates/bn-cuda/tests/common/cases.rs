@@ -24,9 +24,6 @@ const SHAPES: [[usize; 4]; 13] = [
     [9, 2, 80, 80],
 ];
 
-/// So many cases have one shape.
-pub const OF_EACH_SHAPE: usize = 12;
-
 /// Each shape in each dtype and layout, in training and in evaluation, with gradients.
 pub fn kernels() -> Vec<Entry> {
     let mut entries = Vec::new();

@@ -34,19 +34,43 @@ const CONTIGUOUS: [[usize; 3]; 15] = [
 const CHANNELS_LAST: [[usize; 3]; 6] =
     [[4, 20, 1], [64, 100, 1], [40, 12, 50], [32, 33, 9], [16, 500, 3], [8, 1100, 2]];
 
-/// Compares what a training pass saves and answers with the order's, bit for bit; and what an
-/// evaluation pass rounds. Which layout comes first is a matter of time alone.
-pub fn check(emulator: &Emulator, channels_last_first: bool) -> Result<(), String> {
-    for infinite in [false, true] {
-        for last in [channels_last_first, !channels_last_first] {
-            let shapes = if last { &CHANNELS_LAST[..] } else { &CONTIGUOUS };
-            shapes.iter().try_for_each(|&shape| check_shape(emulator, shape, last, infinite))?;
-        }
+/// A training pass whose sums are looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    shape: [usize; 3],
+    channels_last: bool,
+    /// Whether the first value is infinite.
+    infinite: bool,
+}
+
+impl Question {
+    /// Of the array.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
     }
+}
+
+/// Every pass.
+pub fn questions() -> Vec<Question> {
+    let layouts = [(false, &CONTIGUOUS[..]), (true, &CHANNELS_LAST)];
+    let in_layout = |infinite: bool| {
+        layouts.into_iter().flat_map(move |(channels_last, shapes)| {
+            shapes.iter().map(move |&shape| Question { shape, channels_last, infinite })
+        })
+    };
+    [false, true].into_iter().flat_map(in_layout).collect()
+}
+
+/// Compares what each training pass saves and answers with the order's, bit for bit; and what an
+/// evaluation pass rounds.
+pub fn check(emulator: &Emulator) -> Result<(), String> {
+    questions().into_iter().try_for_each(|question| ask(emulator, question))?;
     rounding::check(emulator)
 }
 
-fn check_shape(emulator: &Emulator, shape: [usize; 3], last: bool, infinite: bool) -> Result<(), String> {
+/// Compares what one training pass saves and answers with the order's, bit for bit.
+pub fn ask(emulator: &Emulator, question: Question) -> Result<(), String> {
+    let Question { shape, channels_last: last, infinite } = question;
     let [batch, channels, spatial] = shape;
     let strides = if last { [channels * spatial, 1, channels] } else { [channels * spatial, spatial, 1] };
     // Sizes that differ by 2¹⁶ make each order round in its own way.

@@ -37,11 +37,18 @@ const SHAPES: [[usize; 4]; 8] = [
 
 /// A pass with relu.
 #[derive(Clone, Copy, Debug)]
-struct Case {
+pub struct Case {
     shape: [usize; 4],
     layout: Layout,
     residual: bool,
     training: bool,
+}
+
+impl Case {
+    /// Of the array.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
 }
 
 /// An element that an array can be made of.
@@ -72,25 +79,35 @@ element! {
     bf16, 7.9e-3;
 }
 
-/// Runs every case; the first difference.
-pub fn check(emulator: &Emulator) -> Result<(), String> {
-    what_passes(emulator)?;
+/// Every case.
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
     for shape in SHAPES {
         for layout in [Layout::Contiguous, Layout::ChannelsLast, Layout::Gaps] {
             for (residual, training) in [(false, true), (true, true), (true, false), (false, false)] {
-                let case = Case { shape, layout, residual, training };
-                check_dtype::<f32>(emulator, case)?;
-                check_dtype::<f16>(emulator, case)?;
-                check_dtype::<bf16>(emulator, case)?;
+                cases.push(Case { shape, layout, residual, training });
             }
         }
     }
-    Ok(())
+    cases
+}
+
+/// Runs every case; the first difference.
+pub fn check(emulator: &Emulator) -> Result<(), String> {
+    what_passes(emulator)?;
+    cases().into_iter().try_for_each(|case| ask(emulator, case))
+}
+
+/// Runs a case in each dtype; the first difference.
+pub fn ask(emulator: &Emulator, case: Case) -> Result<(), String> {
+    check_dtype::<f32>(emulator, case)?;
+    check_dtype::<f16>(emulator, case)?;
+    check_dtype::<bf16>(emulator, case)
 }
 
 /// NaN passes, −0 and 0 do not, nor does what is below; a residual takes v to exactly 0, and where v
 /// is too small for an f32 it passes, though y is 0.
-fn what_passes(emulator: &Emulator) -> Result<(), String> {
+pub fn what_passes(emulator: &Emulator) -> Result<(), String> {
     let nan = f32::NAN;
     let x = [1.0, nan, -2.0, 0.0, f32::INFINITY, 3.0, f32::NEG_INFINITY, -0.0];
     let z = [-1.0, 1.0, 2.5, 0.0, 1.0, nan, 1.0, 0.0];
