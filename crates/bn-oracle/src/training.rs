@@ -132,7 +132,7 @@ fn variable(root: Path<'_>, name: &str, shape: &[usize]) {
     let (folders, last) = name.rsplit_once('.').expect("LAYER.PARAMETER");
     let path = folders.split('.').fold(root, |path, folder| path / folder);
     let shape: Vec<i64> = shape.iter().map(|&extent| extent as i64).collect();
-    path.var(last, &shape, Init::Const(0.0));
+    let _ = path.var(last, &shape, Init::Const(0.0));
 }
 
 fn tensor(array: &ArrayD<f64>, kind: Kind) -> Tensor {

@@ -2,13 +2,13 @@
 //!
 //! `record-curves FOLDER`, by `scripts/record-curves`. Each file is finished before it has its name.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
 use bn_documents::agreement::golden::{CurveFile, Recorded, path};
 use bn_documents::agreement::{Run, drift};
 use bn_documents::blueprint::Document;
+use bn_file::WholeFile;
 use bn_oracle::training::Libtorch;
 use bn_oracle::version;
 
@@ -25,10 +25,7 @@ fn main() -> anyhow::Result<()> {
         let curves = runs.map(record).collect();
         let file = CurveFile::new(document, format!("libtorch {}", version::linked()), curves);
         let text = bn_suite::fixtures::pretty(&serde_json::to_value(&file)?);
-        let mut unfinished = tempfile::NamedTempFile::new_in(folder)?;
-        unfinished.write_all(text.as_bytes())?;
-        let path = path(folder, document);
-        unfinished.persist(&path).with_context(|| path.display().to_string())?;
+        WholeFile::create(&path(folder, document))?.finish(text)?;
     }
     Ok(())
 }
