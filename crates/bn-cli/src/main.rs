@@ -6,6 +6,8 @@
 //! | `bn run CASE` | the same for one case, element by element: the reproduction of a failure |
 //! | `bn list`, `bn show CASE` | what the suite asks |
 //! | `bn mutants` | how many wrong batch norms does the suite refuse? |
+//! | `bn train EXPERIMENT` | trains a network of the documents, with batch norm and without |
+//! | `bn claims` | does what the documents say of batch norm hold in our runs? |
 //! | `bn bless` | writes the fixtures; `bn bless --check` says whether they are up to date |
 //!
 //! Exit status: 0 when nothing failed, 1 when something did, 2 when the question
@@ -47,6 +49,10 @@ enum Command {
     Mutants(commands::mutants::Arguments),
     /// Runs one case and shows the answer beside the truth.
     Run(commands::run::Arguments),
+    /// Trains a network of the documents, with and without batch norm, and draws the curves.
+    Train(commands::train::Arguments),
+    /// Asks of our own runs what the documents say of batch norm.
+    Claims(commands::claims::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +64,8 @@ fn main() -> ExitCode {
         Command::Show(arguments) => commands::show::run(&arguments),
         Command::Mutants(arguments) => commands::mutants::run(&arguments),
         Command::Run(arguments) => commands::run::run(&arguments),
+        Command::Train(arguments) => commands::train::run(&arguments),
+        Command::Claims(arguments) => commands::claims::run(&arguments),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -73,7 +73,9 @@ impl Document {
     pub fn blueprint(self, norm: Norm) -> Vec<Named> {
         let mut network = Sketch { norm, pieces: Vec::new() };
         match self {
-            Document::ApxMlp => network.linear("", 784, 100).norm("", 100, "").linear("", 100, 10).numbered(""),
+            Document::ApxMlp => {
+                network.linear("", 784, 100).norm("", 100, "").linear("", 100, 10).numbered("")
+            }
             Document::ApxCnn => network
                 .conv("", [3, 16], 3, 1, true)
                 .norm("", 16, "")
@@ -128,7 +130,9 @@ impl fmt::Display for Document {
 
 /// A name that no document's network has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no experiment is called {0:?}; there are apx-mlp, apx-cnn, apx-eval, apx-hands-on, machinecurve and labml")]
+#[error(
+    "no experiment is called {0:?}; there are apx-mlp, apx-cnn, apx-eval, apx-hands-on, machinecurve and labml"
+)]
 pub struct UnknownDocument(pub String);
 
 impl FromStr for Document {

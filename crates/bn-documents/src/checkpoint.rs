@@ -15,6 +15,7 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::error::Error;
+use crate::layers::Slot;
 use crate::network::State;
 use crate::optimizer::Optimizer;
 use crate::train::{Epoch, Plan, Training};
@@ -88,7 +89,11 @@ fn state_tensors(state: &State) -> Vec<Plain> {
     arrays.chain(counters).collect()
 }
 
-fn write(path: &Path, tensors: &[Plain], metadata: Option<HashMap<String, String>>) -> Result<(), CheckpointError> {
+fn write(
+    path: &Path,
+    tensors: &[Plain],
+    metadata: Option<HashMap<String, String>>,
+) -> Result<(), CheckpointError> {
     let file = WholeFile::create(path)?;
     let format = |source| CheckpointError::Format { path: path.into(), source };
     let views = tensors.iter().map(|Plain { name, dtype, shape, bytes }| {
@@ -152,11 +157,12 @@ pub fn load_weights(path: &Path) -> Result<State, CheckpointError> {
 /// Before the name of each memory of the optimiser.
 const OPTIMIZER: &str = "optimizer.";
 
-/// Writes a training: at no moment is there half a file, nor none where there was one.
+/// Writes a training, with the name of its examples: at no moment is there half a file, nor none where
+/// there was one.
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn save_training(path: &Path, training: &mut Training) -> Result<(), CheckpointError> {
+pub fn save_training(path: &Path, training: &mut Training, examples: &str) -> Result<(), CheckpointError> {
     let mut tensors = state_tensors(&training.network().state());
     let parameters = parameter_names(training);
     let optimizer = training.optimizer();
@@ -170,21 +176,22 @@ pub fn save_training(path: &Path, training: &mut Training) -> Result<(), Checkpo
         ("plan".to_owned(), json(serde_json::to_string(&training.plan()))),
         ("history".to_owned(), json(serde_json::to_string(training.history()))),
         ("steps".to_owned(), optimizer.steps().to_string()),
+        ("examples".to_owned(), examples.to_owned()),
     ]);
     write(path, &tensors, Some(metadata))
 }
 
 fn parameter_names(training: &mut Training) -> Vec<String> {
-    let is_parameter = |slot: &crate::layers::Slot<'_, f32>| matches!(slot, crate::layers::Slot::Parameter { .. });
+    let is_parameter = |slot: &Slot<'_, f32>| matches!(slot, Slot::Parameter { .. });
     let slots = training.network().slots().into_iter();
     slots.filter(|(_, slot)| is_parameter(slot)).map(|(name, _)| name).collect()
 }
 
-/// Reads a training, to go on with it.
+/// Reads a training, to go on with it, and the name of its examples.
 ///
 /// # Errors
 /// [`CheckpointError`], naming the file.
-pub fn load_training(path: &Path) -> Result<Training, CheckpointError> {
+pub fn load_training(path: &Path) -> Result<(Training, String), CheckpointError> {
     let bytes = bytes(path)?;
     let format = |source| CheckpointError::Format { path: path.into(), source };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
@@ -201,7 +208,9 @@ pub fn load_training(path: &Path) -> Result<Training, CheckpointError> {
     let network = |source| CheckpointError::Network { path: path.into(), source };
     let rule = plan.settings.rule;
     let mut memories = Vec::new();
-    for name in parameter_names(&mut Training::new(plan)) {
+    // Before the first step there are none.
+    let parameters = if steps == 0 { Vec::new() } else { parameter_names(&mut Training::new(plan)) };
+    for name in parameters {
         let of_parameter = rule.memories().iter().map(|kind| {
             let wanted = format!("{OPTIMIZER}{kind}.{name}");
             let found = of_optimizer.iter().find(|(known, _)| *known == wanted);
@@ -216,6 +225,7 @@ pub fn load_training(path: &Path) -> Result<Training, CheckpointError> {
         });
         memories.push(of_parameter.collect::<Result<Vec<_>, _>>()?);
     }
-    let memories = if steps == 0 { Vec::new() } else { memories };
-    Training::resumed(plan, &state, Optimizer::resumed(rule, steps, memories), history).map_err(network)
+    let optimizer = Optimizer::resumed(rule, steps, memories);
+    let training = Training::resumed(plan, &state, optimizer, history).map_err(network)?;
+    Ok((training, get("examples")?.clone()))
 }

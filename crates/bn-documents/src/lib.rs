@@ -3,7 +3,10 @@
 //!
 //! * [`layers`], [`loss`], [`optimizer`]: the little that these networks need, from scratch;
 //! * [`blueprint`]: the documents' networks, piece by piece; [`network`]: built of our layers;
-//! * [`data`]: what they learn from.
+//! * [`data`]: what they learn from; [`source`]: who learns from what; [`experiment`]: how;
+//! * [`train`], [`checkpoint`]: epoch by epoch, and as files;
+//! * [`agreement`]: whether others take the same steps;
+//! * [`claims`], [`report`]: what the documents say, and what came of it.
 
 pub mod agreement;
 pub mod blueprint;
@@ -17,5 +20,6 @@ pub mod loss;
 pub mod network;
 pub mod optimizer;
 pub mod real;
+pub mod report;
 pub mod source;
 pub mod train;

@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blueprint::{Named, Piece};
 use crate::error::Error;
-use crate::layers::{
-    BatchNorm, Conv2d, Flatten, Labml, Layer, Linear, MaxPool2d, Mode, Relu, Slot,
-};
+use crate::layers::{BatchNorm, Conv2d, Flatten, Labml, Layer, Linear, MaxPool2d, Mode, Relu, Slot};
 use crate::loss::{Target, loss};
 use crate::optimizer::Optimizer;
 use crate::real::Real;

@@ -42,7 +42,9 @@ pub fn examples(document: Document, folder: Option<&Path>) -> Result<Split, Sour
     match (document, folder) {
         (Document::ApxHandsOn, None) => Ok(classification()),
         (Document::ApxMlp | Document::ApxEval, None) => Ok(noise(shape, document.outputs(), EXAMPLES, SEED)?),
-        (Document::ApxHandsOn, Some(_)) => Err(SourceError::NoFolder { document, what: "the document's points" }),
+        (Document::ApxHandsOn, Some(_)) => {
+            Err(SourceError::NoFolder { document, what: "the document's points" })
+        }
         (Document::ApxEval, Some(_)) => Err(SourceError::NoFolder { document, what: "numbers by chance" }),
         (Document::ApxMlp, Some(folder)) => {
             let Split { train, validation } = mnist(folder)?;

@@ -108,6 +108,11 @@ impl Training {
         Ok(Training { optimizer, history, ..training })
     }
 
+    /// Sets how many epochs there are to be.
+    pub fn set_epochs(&mut self, epochs: usize) {
+        self.plan.settings.epochs = epochs;
+    }
+
     /// What it follows from.
     pub fn plan(&self) -> Plan {
         self.plan
@@ -152,7 +157,8 @@ impl Training {
         let Settings { batch, .. } = self.plan.settings;
         let mut order: Vec<usize> = (0..split.train.len()).collect();
         let number = self.history.len() as u64;
-        fastrand::Rng::with_seed(self.plan.seed.wrapping_mul(1_000_003).wrapping_add(number)).shuffle(&mut order);
+        fastrand::Rng::with_seed(self.plan.seed.wrapping_mul(1_000_003).wrapping_add(number))
+            .shuffle(&mut order);
         let (mut total, mut seen) = (0.0, 0);
         let (mut interval, mut intervals) = (0.0, Vec::new());
         let batches = self.batches(order.len());
@@ -229,7 +235,8 @@ mod number {
     }
 
     pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
-        let number = if value.is_finite() { Number::Finite(*value) } else { Number::Other(value.to_string()) };
+        let number =
+            if value.is_finite() { Number::Finite(*value) } else { Number::Other(value.to_string()) };
         number.serialize(to)
     }
 

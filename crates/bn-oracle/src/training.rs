@@ -151,7 +151,8 @@ fn array(tensor: &Tensor) -> ArrayD<f64> {
 
 impl Trainee for Libtorch {
     fn state(&mut self) -> State {
-        let value = |(name, _): &(String, _)| (name.clone(), array(&self.get(name).expect("a name of its own")));
+        let value =
+            |(name, _): &(String, _)| (name.clone(), array(&self.get(name).expect("a name of its own")));
         State { arrays: self.names.iter().map(value).collect(), counters: self.counters.clone() }
     }
 
@@ -176,7 +177,12 @@ impl Trainee for Libtorch {
         let loss = match target {
             Target::Binary(of) => {
                 let target = Tensor::from_slice(of).to_kind(self.kind).view([-1, 1]);
-                logits.binary_cross_entropy_with_logits(&target, none.as_ref(), none.as_ref(), Reduction::Mean)
+                logits.binary_cross_entropy_with_logits(
+                    &target,
+                    none.as_ref(),
+                    none.as_ref(),
+                    Reduction::Mean,
+                )
             }
             Target::Class(of) => {
                 let target: Vec<i64> = of.iter().map(|&class| class as i64).collect();

@@ -2,7 +2,9 @@
 
 pub mod bless;
 pub mod check;
+pub mod claims;
 pub mod list;
 pub mod mutants;
 pub mod run;
 pub mod show;
+pub mod train;

@@ -57,10 +57,7 @@ impl Arithmetic {
         let of_f64 = f64::EPSILON / 2.0;
         match dtype {
             batchnorm::DType::F64 => Arithmetic { u: 2.0 * of_f64, tiny: f64::MIN_POSITIVE },
-            _ => Arithmetic {
-                u: f64::from(f32::EPSILON) / 2.0 + of_f64,
-                tiny: f64::from(f32::MIN_POSITIVE),
-            },
+            _ => Arithmetic { u: f64::from(f32::EPSILON) / 2.0 + of_f64, tiny: f64::from(f32::MIN_POSITIVE) },
         }
     }
 
@@ -109,15 +106,14 @@ impl Arithmetic {
 
     /// √a of what is not negative.
     pub fn sqrt(self, a: Bounded) -> Bounded {
-        let [low, value, high] =
-            [a.value - a.bound, a.value, a.value + a.bound].map(|a| a.max(0.0).sqrt());
+        let [low, value, high] = [a.value - a.bound, a.value, a.value + a.bound].map(|a| a.max(0.0).sqrt());
         self.rounded(value, (value - low).max(high - value))
     }
 
     /// 1/√(a + b) of an `a` that no implementation has below 0, and a positive `b`.
     pub fn inverse_root(self, a: Bounded, b: f64) -> Bounded {
-        let [high, value, low] = [a.value - a.bound, a.value, a.value + a.bound]
-            .map(|a| 1.0 / (a.max(0.0) + b).sqrt());
+        let [high, value, low] =
+            [a.value - a.bound, a.value, a.value + a.bound].map(|a| 1.0 / (a.max(0.0) + b).sqrt());
         // A sum, half of whose rounding the root leaves, the root and the division.
         let bound = (high - value).max(value - low);
         Bounded { value, bound: bound + 3.0 * self.u * (value + bound) }

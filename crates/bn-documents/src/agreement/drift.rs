@@ -24,7 +24,8 @@ const MARGIN: f64 = 4.0;
 /// One number for an array, to which every element contributes: Σ ±x, with signs that follow
 /// from the place.
 pub fn projection(array: &ArrayD<f64>) -> f64 {
-    let sign = |place: usize| if (place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 63 == 0 { 1.0 } else { -1.0 };
+    let sign =
+        |place: usize| if (place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 63 == 0 { 1.0 } else { -1.0 };
     array.iter().enumerate().map(|(place, x)| sign(place) * x).sum()
 }
 
@@ -59,7 +60,13 @@ impl Curve {
     fn distance(&self, other: &Curve) -> Curve {
         let far = |a: &[f64], b: &[f64]| {
             let mut most = 0.0_f64;
-            a.iter().zip(b).map(|(a, b)| { most = most.max((a - b).abs()); most }).collect()
+            a.iter()
+                .zip(b)
+                .map(|(a, b)| {
+                    most = most.max((a - b).abs());
+                    most
+                })
+                .collect()
         };
         let entries = self.entries.iter().zip(&other.entries);
         Curve {
@@ -119,7 +126,9 @@ impl Bounds {
             let expected = reference.layer(named, state, input, &trace.gradients[index + 1]);
             bounds.outputs.push(expected.output.bound);
             bounds.gradients.push(expected.grad_input.bound);
-            bounds.entries.extend(expected.entries.into_iter().map(|(name, estimate)| (name, estimate.bound)));
+            bounds
+                .entries
+                .extend(expected.entries.into_iter().map(|(name, estimate)| (name, estimate.bound)));
         }
         bounds.gradients.push(gradient.bound);
         bounds
@@ -133,11 +142,7 @@ impl Bounds {
 
 impl Pushed {
     fn new(run: Run, seed: u64) -> Self {
-        Pushed {
-            ours: Ours::new(run),
-            curve: Curve::default(),
-            chance: fastrand::Rng::with_seed(seed),
-        }
+        Pushed { ours: Ours::new(run), curve: Curve::default(), chance: fastrand::Rng::with_seed(seed) }
     }
 
     fn step(&mut self, bounds: &Bounds, u: f64, input: ArrayD<f64>, target: &Target<f64>) {

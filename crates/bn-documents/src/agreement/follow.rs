@@ -121,11 +121,7 @@ pub struct Closeness {
 ///
 /// # Errors
 /// The first [`Disagreement`].
-pub fn follow(
-    run: Run,
-    trainees: &mut [Box<dyn Trainee>],
-    every: usize,
-) -> Result<Closeness, Disagreement> {
+pub fn follow(run: Run, trainees: &mut [Box<dyn Trainee>], every: usize) -> Result<Closeness, Disagreement> {
     let reference = run.reference();
     let mut optimizer = OptimizerCheck::new(run.dtype, run.rule());
     let mut closeness = Closeness::default();

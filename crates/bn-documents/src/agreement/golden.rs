@@ -104,8 +104,10 @@ pub enum GoldenError {
         got: u64,
     },
     /// Changed by another hand.
-    #[error("{path}: the curves' SHA-256 is {actual}, and the file says {stated}: it was edited or damaged; \
-             scripts/record-curves writes it anew")]
+    #[error(
+        "{path}: the curves' SHA-256 is {actual}, and the file says {stated}: it was edited or damaged; \
+             scripts/record-curves writes it anew"
+    )]
     Tampered {
         /// The file.
         path: PathBuf,
@@ -165,7 +167,8 @@ impl CurveFile {
     /// [`GoldenError`], naming the file.
     pub fn read(folder: &Path, document: Document) -> Result<Self, GoldenError> {
         let path = path(folder, document);
-        let text = fs::read_to_string(&path).map_err(|source| GoldenError::Io { path: path.clone(), source })?;
+        let text =
+            fs::read_to_string(&path).map_err(|source| GoldenError::Io { path: path.clone(), source })?;
         let form = |source| GoldenError::Form { path: path.clone(), source };
         let value: serde_json::Value = serde_json::from_str(&text).map_err(form)?;
         let version = value.get("schema_version").and_then(serde_json::Value::as_u64);

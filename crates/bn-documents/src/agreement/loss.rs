@@ -18,7 +18,8 @@ pub fn loss(a: Arithmetic, logits: &ArrayD<f64>, target: &Target<f64>) -> (Bound
         let values = gradients.iter().map(of).collect();
         Array2::from_shape_vec(logits.raw_dim(), values).expect("one for each logit").into_dyn()
     };
-    let gradient = Estimate { value: array(|gradient| gradient.value), bound: array(|gradient| gradient.bound) };
+    let gradient =
+        Estimate { value: array(|gradient| gradient.value), bound: array(|gradient| gradient.bound) };
     (a.div(a.sum(terms.into_iter()), n), gradient)
 }
 

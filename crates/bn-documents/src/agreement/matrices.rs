@@ -23,7 +23,12 @@ fn two(array: &ArrayD<f64>) -> ArrayView2<'_, f64> {
 }
 
 /// x·Wᵀ + b.
-pub fn linear(a: Arithmetic, input: &ArrayD<f64>, weight: &ArrayD<f64>, bias: Option<&ArrayD<f64>>) -> Estimate {
+pub fn linear(
+    a: Arithmetic,
+    input: &ArrayD<f64>,
+    weight: &ArrayD<f64>,
+    bias: Option<&ArrayD<f64>>,
+) -> Estimate {
     let weight = two(weight);
     let [mut value, mut most] = product(two(input), weight.t());
     if let Some(bias) = bias {

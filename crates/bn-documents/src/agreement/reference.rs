@@ -91,9 +91,5 @@ impl Reference {
 fn selected(mut layer: impl Layer<f64>, input: &ArrayD<f64>, grad_output: &ArrayD<f64>) -> Expected {
     let output = layer.forward(input.clone(), Mode::Train).expect("the layer's own input");
     let grad_input = layer.backward(grad_output.clone()).expect("the layer's own grad_output");
-    Expected {
-        output: Estimate::exact(output),
-        grad_input: Estimate::exact(grad_input),
-        entries: Vec::new(),
-    }
+    Expected { output: Estimate::exact(output), grad_input: Estimate::exact(grad_input), entries: Vec::new() }
 }

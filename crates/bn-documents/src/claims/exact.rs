@@ -185,7 +185,9 @@ pub fn detached_bias(seeds: u64) -> Result<Claim, ClaimError> {
         statement: "Normalising by statistics that the gradient does not see lets a bias grow step after step, \
                     while the loss stays.",
         document: "labml",
-        setting: format!("linear 20-1, normalised, binary cross-entropy in f64; only the bias learns, {STEPS} steps of SGD with lr 1"),
+        setting: format!(
+            "linear 20-1, normalised, binary cross-entropy in f64; only the bias learns, {STEPS} steps of SGD with lr 1"
+        ),
         criterion: "The bias grows at every step, and no loss differs from the first by more than rounding.",
     };
     let figures = vec![
@@ -215,7 +217,8 @@ pub fn forgotten_eval(setting: &Setting<'_>, seeds: u64) -> Result<Claim, ClaimE
         };
         let network = training.network();
         let mut answers = |mode: Mode, turn: usize| -> Result<Array1<f32>, Error> {
-            let answer = |example| Ok(network.forward(validation.batch(&neighbours(example, turn)), mode)?[[0, 0]]);
+            let answer =
+                |example| Ok(network.forward(validation.batch(&neighbours(example, turn)), mode)?[[0, 0]]);
             (0..validation.len()).map(answer).collect()
         };
         let [train_a, train_b] = [answers(Mode::Train, 0)?, answers(Mode::Train, 1)?];
@@ -235,7 +238,10 @@ pub fn forgotten_eval(setting: &Setting<'_>, seeds: u64) -> Result<Claim, ClaimE
         statement: "Where eval() is forgotten, what is predicted of an example depends on its neighbours in the \
                     batch.",
         document: "ApX",
-        setting: format!("{}, five epochs; each validation example among 7 neighbours, and among 7 others", setting.document),
+        setting: format!(
+            "{}, five epochs; each validation example among 7 neighbours, and among 7 others",
+            setting.document
+        ),
         criterion: "In training mode some example changes its class; in evaluation mode no logit changes by a bit.",
     };
     let figures = vec![
