@@ -303,7 +303,7 @@ impl Record {
     /// # Errors
     /// What the file system refuses.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        WholeFile::create(path)?.finish(&self.to_json())
+        WholeFile::create(path)?.finish(self.to_json())
     }
 
     /// The record as one line of JSON, with its end.

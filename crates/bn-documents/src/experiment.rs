@@ -22,7 +22,7 @@ impl Settings {
     /// The page with apx-mlp, apx-cnn and apx-eval runs them once on numbers by chance and trains
     /// none: its batches are theirs, optimiser and epochs are ours.
     pub fn of(document: Document) -> Self {
-        let sgd = Rule::Sgd { lr: 0.05, momentum: 0.9 };
+        let sgd = Rule::Sgd { lr: 0.01, momentum: 0.9 };
         let (batch, epochs, rule) = match document {
             Document::ApxMlp => (64, 10, sgd),
             Document::ApxCnn => (16, 5, sgd),

@@ -60,7 +60,7 @@ fn binary<T: Real>(logits: ArrayView2<'_, T>, targets: &[T]) -> (T, ArrayD<T>) {
     let mut gradient = Array2::zeros(logits.raw_dim());
     for ((&z, &t), gradient) in logits.iter().zip(targets).zip(&mut gradient) {
         let small = (-z.abs()).exp();
-        total = total + (z.max(T::zero()) - z * t + small.ln_1p());
+        total += z.max(T::zero()) - z * t + small.ln_1p();
         let sigmoid = if z >= T::zero() { T::one() } else { small } / (T::one() + small);
         *gradient = (sigmoid - t) / n;
     }
@@ -75,9 +75,9 @@ fn classes<T: Real>(logits: ArrayView2<'_, T>, targets: &[usize]) -> (T, ArrayD<
         let max = z.fold(T::neg_infinity(), |a, &b| a.max(b));
         gradient.mapv_inplace(|z| (z - max).exp());
         let sum = gradient.sum();
-        total = total + (sum.ln() - (z[t] - max));
+        total += sum.ln() - (z[t] - max);
         gradient.mapv_inplace(|e| e / sum);
-        gradient[t] = gradient[t] - T::one();
+        gradient[t] -= T::one();
         gradient.mapv_inplace(|e| e / n);
     }
     (total / n, gradient.into_dyn())

@@ -1,5 +1,7 @@
 //! How parameters follow their gradients.
 
+use std::fmt;
+
 use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, Zip};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,15 @@ impl Rule {
         match self {
             Rule::Adam { .. } => &["exp_avg", "exp_avg_sq"],
             Rule::Sgd { .. } => &["momentum_buffer"],
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Adam { lr } => write!(f, "Adam with lr {lr}"),
+            Rule::Sgd { lr, momentum } => write!(f, "SGD with lr {lr} and momentum {momentum}"),
         }
     }
 }
@@ -123,7 +134,7 @@ fn adam<T: Real>(
     Zip::from(value).and(grad).and(m).and(v).for_each(|p, &g, m, v| {
         *m = b1 * *m + a1 * g;
         *v = b2 * *v + a2 * g * g;
-        *p = *p - step_size * (*m / (v.sqrt() / root + eps));
+        *p -= step_size * (*m / (v.sqrt() / root + eps));
     });
 }
 
@@ -138,6 +149,6 @@ fn sgd<T: Real>(
     let (lr, momentum) = (T::from_f64(lr), T::from_f64(if steps == 1 { 0.0 } else { momentum }));
     Zip::from(value).and(grad).and(m).for_each(|p, &g, m| {
         *m = momentum * *m + g;
-        *p = *p - lr * *m;
+        *p -= lr * *m;
     });
 }

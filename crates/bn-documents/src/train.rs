@@ -1,5 +1,7 @@
 //! Training, epoch by epoch, as the documents do it.
 
+use std::fmt;
+
 use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,13 @@ impl Plan {
             Norm::Without => "without batch norm".into(),
             norm => format!("{whose} {} ReLU", norm.name()),
         }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Plan { document, seed, settings: Settings { batch, rule, .. }, .. } = self;
+        write!(f, "{document} {}, {rule}, in batches of {batch}, seed {seed}", self.title())
     }
 }
 

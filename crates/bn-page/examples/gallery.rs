@@ -29,9 +29,9 @@ fn main() -> Result<(), FileError> {
             (figure(chart, title))
         }
     };
-    WholeFile::create(&folder.join("gallery.html"))?.finish(&page("Gallery", "en", body))?;
+    WholeFile::create(&folder.join("gallery.html"))?.finish(page("Gallery", "en", body))?;
     for (name, title, chart) in &pictures {
-        WholeFile::create(&folder.join(format!("{name}.svg")))?.finish(&standalone(chart, title))?;
+        WholeFile::create(&folder.join(format!("{name}.svg")))?.finish(standalone(chart, title))?;
     }
     Ok(())
 }

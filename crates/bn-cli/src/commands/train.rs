@@ -157,7 +157,7 @@ fn begin(arguments: &Arguments, plan: Plan, folder: &Path, examples: &str) -> Re
         saved.settings.epochs = plan.settings.epochs;
         if saved != plan || of != examples || arguments.weights.is_some() {
             bail!(
-                "{} holds another training: {:?} on {of}. --restart replaces it, --output DIR puts this one elsewhere",
+                "{} holds another training: {} on {of}. --restart replaces it, --output DIR puts this one elsewhere",
                 path.display(),
                 training.plan()
             );
@@ -226,7 +226,7 @@ fn list() {
         vec![
             document.to_string(),
             architecture(document, Norm::Before),
-            format!("{rule:?}"),
+            rule.to_string(),
             format!("{epochs} × {batch}"),
         ]
     });

@@ -52,7 +52,7 @@ pub struct Arithmetic {
 }
 
 impl Arithmetic {
-    /// Of f32 (`true`) or f64.
+    /// Of f32 or f64: the dtypes of these networks.
     pub fn of(dtype: batchnorm::DType) -> Self {
         let of_f64 = f64::EPSILON / 2.0;
         match dtype {

@@ -256,7 +256,7 @@ impl Series {
             // What is not there is not a number.
             let got = got.get(step).copied().unwrap_or(f64::NAN);
             let part = if got == expected { 0.0 } else { (got - expected).abs() / allowance };
-            if !(part <= 1.0) {
+            if part.is_nan() || part > 1.0 {
                 let (run, name) = (run.name(), name.to_owned());
                 return Err(Disagreement { run, step, name, index: 0, got, expected, allowance });
             }

@@ -60,9 +60,12 @@ impl Run {
         self.document.blueprint(self.norm)
     }
 
-    /// The optimiser.
+    /// The document's optimiser; where it has none SGD with momentum, so that this is compared too.
     pub fn rule(self) -> Rule {
-        Settings::of(self.document).rule
+        match self.document {
+            Document::ApxMlp | Document::ApxCnn | Document::ApxEval => Rule::Sgd { lr: 0.05, momentum: 0.9 },
+            document => Settings::of(document).rule,
+        }
     }
 
     /// The seed of the initial weights.
@@ -133,7 +136,7 @@ pub fn compare(
         let off: f64 = e - g;
         *part = if off == 0.0 { 0.0 } else { off.abs() / b };
     });
-    match parts.iter().position(|&part| !(part <= 1.0)) {
+    match parts.iter().position(|part: &f64| part.is_nan() || *part > 1.0) {
         None => Ok(parts.fold(0.0, |a: f64, &b| a.max(b))),
         Some(index) => Err(Disagreement {
             run: run.name(),

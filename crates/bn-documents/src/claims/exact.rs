@@ -167,7 +167,7 @@ pub fn detached_bias(seeds: u64) -> Result<Claim, ClaimError> {
             }
             Ok((biases, losses))
         };
-        let (biases, losses) = train(Box::new(Detached::default()))?;
+        let (biases, losses) = train(Box::<Detached>::default())?;
         let config = batchnorm::Config::new(1).affine(false);
         let (attached, _) = train(Box::new(BatchNorm::with_config(config)))?;
         let spread = losses.iter().fold(0.0, |a: f64, &loss| a.max((loss - losses[0]).abs() / losses[0]));

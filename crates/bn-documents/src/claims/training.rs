@@ -55,7 +55,7 @@ impl Setting<'_> {
     fn describe(&self, plan: Plan) -> String {
         let settings = plan.settings;
         format!(
-            "{}, {} for training and {} for validation ({}), {} epochs of batches of {}, {:?}",
+            "{}, {} for training and {} for validation ({}), {} epochs of batches of {}, {}",
             self.document,
             self.split.train.len(),
             self.split.validation.len(),
@@ -220,8 +220,8 @@ pub fn high_learning_rate(setting: &Setting<'_>, seeds: u64) -> Result<Claim, Cl
     let calm = setting.train(Plan::new(setting.document).with_norm(Norm::Without), seeds)?;
     let (low, high, before) = (with.last_loss(), without.last_loss(), calm.last_loss());
     // NaN is worse than all.
-    let worse: Vec<bool> = zip_all(&high, &before, |high, before| !(high <= 2.0 * before));
-    let better = zip_all(&low, &high, |low, high| !(low >= high));
+    let worse: Vec<bool> = zip_all(&high, &before, |high, before| high.is_nan() || high > 2.0 * before);
+    let better = zip_all(&low, &high, |low, high| low < high || high.is_nan());
     let shown: Vec<bool> = worse.iter().zip(&better).map(|(a, b)| *a && *b).collect();
     let draft = Draft {
         name: "high-learning-rate",

@@ -82,7 +82,7 @@ fn epoch_table(trainings: &[Shown]) -> Table {
         head.extend(["train loss", "val loss", "val accuracy"].map(|what| format!("{title}: {what}")));
     }
     let epochs = trainings.iter().map(|shown| shown.history.len()).max().unwrap_or(0);
-    let is_shown = |epoch: &usize| *epoch == 1 || *epoch % 5 == 0 || *epoch == epochs || epochs <= 10;
+    let is_shown = |epoch: &usize| *epoch == 1 || epoch.is_multiple_of(5) || *epoch == epochs || epochs <= 10;
     let row = |epoch: usize| {
         let of = |shown: &Shown| match shown.history.get(epoch - 1) {
             Some(at) => {
@@ -139,7 +139,7 @@ pub fn page(trainings: &[Shown], examples: &str, command: &str) -> String {
         @if let Some(plan) = plan {
             p {
                 "Trained on " (examples) ", in batches of " (plan.settings.batch) ", by "
-                (format!("{:?}", plan.settings.rule)) ", seed " (plan.seed) ". Made by " code { (command) } "."
+                (plan.settings.rule) ", seed " (plan.seed) ". Made by " code { (command) } "."
             }
         }
         (figure(&chart(trainings), ""))

@@ -34,6 +34,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for path in &arguments.records {
         lines.push(Line::of_run(&Record::read(path)?));
     }
-    file.finish(&report::page(&lines))?;
+    file.finish(report::page(&lines))?;
     Ok(())
 }
