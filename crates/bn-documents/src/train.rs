@@ -171,6 +171,10 @@ impl Training {
         let (mut total, mut seen) = (0.0, 0);
         let (mut interval, mut intervals) = (0.0, Vec::new());
         let batches = self.batches(order.len());
+        if batches == 0 {
+            let (layer, expected) = (self.plan.to_string(), "(N, *) with N of at least 2".into());
+            return Err(Error::Input { layer, expected, actual: vec![order.len()] });
+        }
         for (index, examples) in order.chunks(batch).take(batches).enumerate() {
             let (input, target) = (split.train.batch(examples), targets(&split.train, examples));
             let loss = f64::from(self.network.learn(input, &target, &mut self.optimizer)?);

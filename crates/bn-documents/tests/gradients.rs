@@ -161,6 +161,11 @@ fn what_does_not_fit_is_refused_by_name() {
     );
     assert!(refused(&mut Linear::new(5, 2, true), &image).contains("expected an input of shape (N, 5), got"));
     assert!(refused(&mut MaxPool2d::new(3), &image).contains("H and W of at least 3, got [1, 3, 2, 8]"));
+    for mut nothing in
+        [Box::new(MaxPool2d::new(0)) as Box<dyn Layer<f64>>, Box::new(Conv2d::new(3, 1, 0, 0, false))]
+    {
+        assert!(refused(&mut *nothing, &image).contains("expected an input"));
+    }
     assert!(refused(&mut BatchNorm::new(4), &image).contains("BatchNorm(4"));
     assert!(refused(&mut Labml::new(4), &image).contains("(N, 4, *), got [1, 3, 2, 8]"));
     assert!(refused(&mut Flatten::default(), &ArrayD::zeros(IxDyn(&[]))).contains("(N, *)"));

@@ -100,6 +100,10 @@ fn the_last_batch_is_left_out_where_batch_norm_would_have_one_value() {
     plan.settings.batch = 17;
     assert_eq!((Training::new(plan).batches(800), Training::new(plan).batches(35)), (47, 2));
     assert_eq!(Training::new(plan.with_norm(Norm::Without)).batches(800), 48);
+    let Split { train, validation } = examples(Document::ApxHandsOn, None).unwrap();
+    let one = Split { train: train.subset(&[0]), validation };
+    let error = Training::new(plan).epoch(&one, &mut |_, _| {}).map(drop).unwrap_err();
+    assert!(error.to_string().contains("N of at least 2, got [1]"), "{error}");
 }
 
 #[test]

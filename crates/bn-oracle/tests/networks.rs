@@ -5,6 +5,7 @@ use bn_documents::agreement::golden::{self, CurveFile};
 use bn_documents::agreement::{Ours, Run, Trainee, follow};
 use bn_documents::blueprint::Document;
 use bn_oracle::training::Libtorch;
+use rayon::prelude::*;
 
 fn ours(run: Run) -> Box<dyn Trainee> {
     match run.dtype {
@@ -19,12 +20,12 @@ fn ours(run: Run) -> Box<dyn Trainee> {
 /// are looked into; all steps of all are in the recorded curves.
 #[test]
 fn both_take_the_steps_of_libtorchs_training() {
-    for run in Run::all() {
+    Run::all().into_par_iter().for_each(|run| {
         let small = matches!(run.document, Document::ApxHandsOn | Document::ApxEval);
         let every = if small { 1 } else { 25 };
         let closeness = follow(run, &mut [Box::new(Libtorch::new(run)), ours(run)], every).unwrap();
         assert!(closeness.compared > 40_000, "{}: {closeness:?}", run.name());
-    }
+    });
 }
 
 /// And the other way round: libtorch is put into the states of our training.
@@ -38,8 +39,8 @@ fn both_take_the_steps_of_our_training() {
 #[test]
 fn the_recorded_curves_are_still_libtorchs() {
     let folder = golden::folder();
-    for run in Run::all() {
+    Run::all().into_par_iter().for_each(|run| {
         let file = CurveFile::read(&folder, run.document).unwrap();
         file.curve(&folder, run).unwrap().check(run, &mut Libtorch::new(run)).unwrap();
-    }
+    });
 }

@@ -55,7 +55,7 @@ impl<T: Real> Layer<T> for Conv2d<T> {
         let [_, channels, k, _] = four(self.weight.value.shape());
         let least = k.saturating_sub(2 * self.padding);
         let shape = input.shape();
-        if shape.len() != 4 || shape[1] != channels || shape[2] < least || shape[3] < least {
+        if k == 0 || shape.len() != 4 || shape[1] != channels || shape[2] < least || shape[3] < least {
             let expected = format!("(N, {channels}, H, W) with H and W of at least {least}");
             return Err(Error::Input { layer: self.describe(), expected, actual: shape.to_vec() });
         }

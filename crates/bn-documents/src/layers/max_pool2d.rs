@@ -30,7 +30,7 @@ impl<T: Real> Layer<T> for MaxPool2d {
 
     fn forward(&mut self, input: ArrayD<T>, _: Mode) -> Result<ArrayD<T>, Error> {
         let k = self.kernel;
-        if input.ndim() != 4 || input.shape()[2..].iter().any(|&extent| extent < k) {
+        if k == 0 || input.ndim() != 4 || input.shape()[2..].iter().any(|&extent| extent < k) {
             let expected = format!("(N, C, H, W) with H and W of at least {k}");
             let (layer, actual) = (Layer::<T>::describe(self), input.shape().to_vec());
             return Err(Error::Input { layer, expected, actual });
