@@ -16,6 +16,7 @@
 
 mod commands;
 mod engine;
+mod invocation;
 mod names;
 mod progress;
 mod selection;

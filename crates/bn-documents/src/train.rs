@@ -196,9 +196,9 @@ impl Training {
 
 /// What the loss is to be told of these examples.
 pub fn targets(data: &Dataset, examples: &[usize]) -> Target<f32> {
-    match data.targets() {
-        Targets::Binary(of) => Target::Binary(examples.iter().map(|&example| of[example]).collect()),
-        Targets::Classes { of, .. } => Target::Class(examples.iter().map(|&example| of[example]).collect()),
+    match data.targets().at(examples) {
+        Targets::Binary(of) => Target::Binary(of),
+        Targets::Classes { of, .. } => Target::Class(of),
     }
 }
 

@@ -11,7 +11,7 @@ use bn_documents::source::examples;
 use bn_page::WholeFile;
 use clap::Args;
 
-use crate::{progress, style};
+use crate::{invocation, progress, style};
 
 /// What `bn claims` takes.
 #[derive(Args)]
@@ -53,8 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             );
         }
     }
-    let command: Vec<String> = ["bn".to_owned()].into_iter().chain(std::env::args().skip(1)).collect();
-    let command = shell_words::join(&command);
+    let command = invocation::this_command();
     WholeFile::create(&output.join("claims.html"))?.finish(page(&claims, &command))?;
     WholeFile::create(&output.join("claims.md"))?.finish(markdown(&claims, &command))?;
     let json = serde_json::to_string_pretty(&claims)? + "\n";

@@ -17,7 +17,7 @@ use bn_page::WholeFile;
 use bn_page::charts::standalone;
 use clap::{Args, ValueEnum};
 
-use crate::{progress, style};
+use crate::{invocation, progress, style};
 
 /// What `bn train` takes.
 #[derive(Args)]
@@ -212,9 +212,8 @@ fn print(table: &Table) {
 }
 
 fn write_report(shown: &[Shown], examples: &str, folder: &Path) -> Result<()> {
-    let command: Vec<String> = ["bn".to_owned()].into_iter().chain(std::env::args().skip(1)).collect();
     let title = shown.first().map_or("", |shown| shown.plan.document.name());
-    let page = page(shown, examples, &shell_words::join(&command));
+    let page = page(shown, examples, &invocation::this_command());
     WholeFile::create(&folder.join("report.html"))?.finish(page)?;
     WholeFile::create(&folder.join("curves.svg"))?.finish(standalone(&chart(shown), title))?;
     Ok(())

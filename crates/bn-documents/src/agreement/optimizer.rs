@@ -38,7 +38,7 @@ impl OptimizerCheck {
                     value: estimate.value.as_slice().expect("contiguous")[place],
                     bound: estimate.bound.as_slice().expect("contiguous")[place],
                 };
-                let (p, g) = (number(&after), grad.as_slice().map_or(0.0, |grad| grad[place]));
+                let (p, g) = (number(&after), grad.as_slice().expect("contiguous")[place]);
                 let old: Vec<Bounded> = memories.iter().map(number).collect();
                 let (new, p) = match self.rule {
                     Rule::Adam { lr } => adam(a, lr, self.steps, p, exact(g), [old[0], old[1]]),

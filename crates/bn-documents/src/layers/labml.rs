@@ -117,10 +117,8 @@ impl<T: Real> Layer<T> for Labml<T> {
             let of_weight = (&g * &normalized).sum();
             self.bias.grad[c] = of_bias;
             self.weight.grad[c] = of_weight;
-            let (scale, [mean, slope]) = match by_batch {
-                true => (self.weight.value[c] * invstd[c], [of_bias / n, of_weight / n]),
-                false => (self.weight.value[c] * invstd[c], [T::zero(); 2]),
-            };
+            let scale = self.weight.value[c] * invstd[c];
+            let [mean, slope] = if *by_batch { [of_bias / n, of_weight / n] } else { [T::zero(); 2] };
             g.zip_mut_with(&normalized, |g, &x| *g = scale * (*g - mean - x * slope));
         }
         Ok(grad_output)

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayD, Axis, Ix1, Ix2};
 
-use super::{Layer, Mode, Parameter, Slot, check_grad_output, of_rank};
+use super::{Layer, Mode, Parameter, Slot, check_grad_output, of_rank, weight_and_bias};
 use crate::error::Error;
 use crate::real::Real;
 
@@ -60,7 +60,6 @@ impl<T: Real> Layer<T> for Linear<T> {
     }
 
     fn slots(&mut self) -> Vec<(&'static str, Slot<'_, T>)> {
-        let bias = self.bias.as_mut().map(|bias| ("bias", bias.slot()));
-        [("weight", self.weight.slot())].into_iter().chain(bias).collect()
+        weight_and_bias(&mut self.weight, &mut self.bias)
     }
 }

@@ -96,6 +96,15 @@ impl<T: Real> Parameter<T> {
     }
 }
 
+/// The slots of a layer that multiplies, and adds a bias if it has one.
+fn weight_and_bias<'a, T: Real>(
+    weight: &'a mut Parameter<T>,
+    bias: &'a mut Option<Parameter<T>>,
+) -> Vec<(&'static str, Slot<'a, T>)> {
+    let bias = bias.as_mut().map(|bias| ("bias", bias.slot()));
+    [("weight", weight.slot())].into_iter().chain(bias).collect()
+}
+
 /// An array of a rank that was checked.
 fn of_rank<T, D: Dimension>(array: ArrayD<T>) -> Array<T, D> {
     array.into_dimensionality().expect("the rank was checked")
