@@ -50,7 +50,7 @@ impl<D: Device> CudaEngine<D> {
             Empty,
             Reset,
         ];
-        CudaEngine { about: About { name: name.into(), version, claims: claims.into() }, device }
+        CudaEngine { about: About::new(name, &version, claims), device }
     }
 
     /// The device.

@@ -22,7 +22,7 @@ impl LibtorchEngine {
     /// The number holds for the whole process, as libtorch keeps it.
     pub fn new(threads: usize) -> Self {
         tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
-        let about = About { name: "libtorch".into(), version: version::loaded(), claims: Capability::all() };
+        let about = About::new("libtorch", &version::loaded(), Capability::all());
         LibtorchEngine { about }
     }
 }

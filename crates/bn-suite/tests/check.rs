@@ -34,7 +34,7 @@ impl Engine for Replaying {
 }
 
 fn about() -> About {
-    About { name: "replaying".into(), version: "1".into(), claims: Capability::all() }
+    About::new("replaying", "1", Capability::all())
 }
 
 const SHAPE: [usize; 4] = [2, 3, 1, 2];

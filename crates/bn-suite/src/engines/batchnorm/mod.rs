@@ -29,12 +29,7 @@ pub struct BatchnormEngine {
 
 impl Default for BatchnormEngine {
     fn default() -> Self {
-        let about = About {
-            name: "batchnorm".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            claims: Capability::all(),
-        };
-        BatchnormEngine { about }
+        BatchnormEngine { about: About::new("batchnorm", env!("CARGO_PKG_VERSION"), Capability::all()) }
     }
 }
 

@@ -22,8 +22,9 @@ mod program;
 use std::time::Duration;
 
 use crate::case::Case;
-use crate::engine::{About, Engine, EngineError};
+use crate::engine::{About, Engine, EngineError, Reproduction};
 use crate::outcome::Outcome;
+use crate::protocol::timing::{Timed, Timing};
 use crate::protocol::{Answer, Request, VERSION};
 use program::{Line, Program};
 
@@ -127,11 +128,7 @@ impl ProcessEngine {
         let program = self.program()?;
         let answer = match exchange(program, &Request::Run(Box::new(case.clone())), limits)? {
             Answer::Outcomes(outcomes) => Ok(outcomes),
-            Answer::Unsupported(why) => Err(EngineError::Unsupported(why)),
-            Answer::Error(what) => Err(EngineError::Failed(what)),
-            Answer::Hello(_) => {
-                return Err(EngineError::Malformed("`hello` in answer to `run`".into()).into());
-            }
+            other => Err(declined(other, "run")?),
         };
         if !greets_again {
             return match program.receive(SECOND_LINE) {
@@ -155,6 +152,25 @@ impl ProcessEngine {
             Err(other) => Err(other.into()),
         }
     }
+
+    /// A request besides the cases: one answer, and a program that misbehaves is not asked again.
+    fn ask_besides<T>(
+        &mut self,
+        request: &Request,
+        name: &str,
+        read: impl FnOnce(Answer) -> Result<T, Answer>,
+    ) -> Result<T, EngineError> {
+        let limits = self.limits;
+        let answer = exchange(self.program()?, request, limits);
+        let answer = answer.and_then(|answer| match read(answer) {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(other) => Ok(Err(declined(other, name)?)),
+        });
+        answer.unwrap_or_else(|misconduct| {
+            self.program = None;
+            Err(misconduct)
+        })
+    }
 }
 
 impl Engine for ProcessEngine {
@@ -176,6 +192,20 @@ impl Engine for ProcessEngine {
             Err(error)
         })
     }
+
+    fn reproduce(&mut self, case: &Case) -> Result<Reproduction, EngineError> {
+        self.ask_besides(&Request::Reproduce(Box::new(case.clone())), "reproduce", |answer| match answer {
+            Answer::Reproduction(reproduction) => Ok(reproduction),
+            other => Err(other),
+        })
+    }
+
+    fn time(&mut self, timing: &Timing) -> Result<Timed, EngineError> {
+        self.ask_besides(&Request::Time(Box::new(timing.clone())), "time", |answer| match answer {
+            Answer::Timed(timed) => Ok(timed),
+            other => Err(other),
+        })
+    }
 }
 
 fn greet_anew(command: &[String], limits: Limits) -> Result<(Program, About), EngineError> {
@@ -192,9 +222,30 @@ fn greet(program: &mut Program, limits: Limits) -> Result<About, EngineError> {
     match exchange(program, &Request::Hello { protocol: VERSION }, limits)? {
         Answer::Hello(about) => Ok(about),
         Answer::Error(what) => Err(EngineError::Malformed(format!("an error in answer to `hello`: {what}"))),
-        Answer::Outcomes(_) => Err(EngineError::Malformed("`outcomes` in answer to `hello`".into())),
-        Answer::Unsupported(_) => Err(EngineError::Malformed("`unsupported` in answer to `hello`".into())),
+        other => Err(stray(&other, "hello")),
     }
+}
+
+/// Why the engine did not do what it was asked to; or, if this is no answer to it at all,
+/// what it did instead.
+fn declined(answer: Answer, to: &str) -> Result<EngineError, EngineError> {
+    match answer {
+        Answer::Unsupported(why) => Ok(EngineError::Unsupported(why)),
+        Answer::Error(what) => Ok(EngineError::Failed(what)),
+        other => Err(stray(&other, to)),
+    }
+}
+
+fn stray(answer: &Answer, to: &str) -> EngineError {
+    let name = match answer {
+        Answer::Hello(_) => "hello",
+        Answer::Outcomes(_) => "outcomes",
+        Answer::Reproduction(_) => "reproduction",
+        Answer::Timed(_) => "timed",
+        Answer::Unsupported(_) => "unsupported",
+        Answer::Error(_) => "error",
+    };
+    EngineError::Malformed(format!("`{name}` in answer to `{to}`"))
 }
 
 /// One request, one answer.

@@ -21,8 +21,7 @@ pub(crate) struct Player {
 impl Player {
     /// The engine of that name.
     pub fn new(name: &str, recipe: Box<dyn Recipe>) -> Self {
-        let about =
-            About { name: name.into(), version: env!("CARGO_PKG_VERSION").into(), claims: Capability::all() };
+        let about = About::new(name, env!("CARGO_PKG_VERSION"), Capability::all());
         Player { about, recipe }
     }
 }
