@@ -18,6 +18,7 @@ use bn_suite::golden::Golden;
 use bn_suite::{mutants, runner};
 use clap::{Args, ValueEnum};
 
+use crate::adapters::Adapters;
 use crate::names;
 
 /// The engine that runs in a process of its own, so that a crash of libtorch
@@ -38,7 +39,8 @@ const DEFAULT_TIMEOUT: u64 = 60;
 #[derive(Args)]
 pub struct EngineArguments {
     /// An engine that comes with the suite: batchnorm, textbook, libtorch, cuda,
-    /// cuda-emulated, or mutant:NAME, a wrong one (`bn mutants` lists them)
+    /// cuda-emulated, or mutant:NAME, a wrong one (`bn mutants` lists them); or a framework
+    /// that `scripts/engines setup` has set up
     #[arg(long, value_name = "NAME", default_value = "batchnorm", conflicts_with = "command")]
     pub engine: String,
     /// A program that speaks the engine protocol, with its arguments
@@ -95,6 +97,17 @@ impl fmt::Display for NotRun {
 impl std::error::Error for NotRun {}
 
 impl EngineArguments {
+    /// An engine on the CPU, by its name or its command.
+    pub fn of(engine: &str, command: Option<&str>) -> Self {
+        EngineArguments {
+            engine: engine.into(),
+            command: command.map(str::to_owned),
+            device: Device::Cpu,
+            backend: Backend::Native,
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+
     /// The engine, started if it is a program.
     ///
     /// # Errors
@@ -108,9 +121,13 @@ impl EngineArguments {
             Some(command) => ProcessEngine::start(command, limits)?,
             None if self.engine == LIBTORCH => ProcessEngine::start_words(self.oracle_command()?, limits)?,
             None if self.engine == CUDA => return cuda(),
-            None => {
-                return constructor(&self.engine).map(Chosen::Many).ok_or_else(|| self.unknown());
-            }
+            None => match (constructor(&self.engine), Adapters::find()?) {
+                (Some(make), _) => return Ok(Chosen::Many(make)),
+                (None, Some(adapters)) if adapters.registry.find(&self.engine).is_some() => {
+                    ProcessEngine::start_words(adapters.command(&self.engine), limits)?
+                }
+                (None, adapters) => return Err(self.unknown(adapters)),
+            },
         };
         Ok(Chosen::One(Box::new(program)))
     }
@@ -131,10 +148,12 @@ impl EngineArguments {
         }
     }
 
-    fn unknown(&self) -> anyhow::Error {
+    fn unknown(&self, adapters: Option<Adapters>) -> anyhow::Error {
         let mutants: Vec<String> =
             mutants::all().iter().map(|mutant| format!("{}{}", mutants::PREFIX, mutant.name)).collect();
-        let right: Vec<&str> = engines::names().chain([LIBTORCH, CUDA, CUDA_EMULATED]).collect();
+        let frameworks = adapters.map_or_else(Vec::new, |adapters| adapters.registry.engines);
+        let mut right: Vec<&str> = engines::names().chain([LIBTORCH, CUDA, CUDA_EMULATED]).collect();
+        right.extend(frameworks.iter().map(|engine| engine.name.as_str()));
         let known = right.iter().copied().chain(mutants.iter().map(String::as_str));
         let list = format!("there are {}, and the mutants", right.join(", "));
         names::unknown("engine", &self.engine, known, &list)

@@ -5,6 +5,8 @@
 //! | `bn check` | does an engine compute batch norm? (`bn` alone is this, with our own engine) |
 //! | `bn run CASE` | the same for one case, element by element: the reproduction of a failure |
 //! | `bn list`, `bn show CASE` | what the suite asks |
+//! | `bn explain ENGINE CASE` | the same made small, and why, for those who can mend it |
+//! | `bn report` | the scoreboard of engines that were checked |
 //! | `bn mutants` | how many wrong batch norms does the suite refuse? |
 //! | `bn train EXPERIMENT` | trains a network of the documents, with batch norm and without |
 //! | `bn claims` | does what the documents say of batch norm hold in our runs? |
@@ -14,6 +16,7 @@
 //! itself was wrong (usage, unreadable fixtures, an engine that does not start), 3 when
 //! nothing was run for want of a device.
 
+mod adapters;
 mod commands;
 mod engine;
 mod invocation;
@@ -50,6 +53,10 @@ enum Command {
     Mutants(commands::mutants::Arguments),
     /// Runs one case and shows the answer beside the truth.
     Run(commands::run::Arguments),
+    /// Explains a failure: a small case, what is right, why, and a program that shows it.
+    Explain(commands::explain::Arguments),
+    /// Makes the scoreboard of the engines whose results were kept.
+    Report(commands::report::Arguments),
     /// Trains a network of the documents, with and without batch norm, and draws the curves.
     Train(commands::train::Arguments),
     /// Asks of our own runs what the documents say of batch norm.
@@ -65,6 +72,8 @@ fn main() -> ExitCode {
         Command::Show(arguments) => commands::show::run(&arguments),
         Command::Mutants(arguments) => commands::mutants::run(&arguments),
         Command::Run(arguments) => commands::run::run(&arguments),
+        Command::Explain(arguments) => commands::explain::run(&arguments),
+        Command::Report(arguments) => commands::report::run(&arguments),
         Command::Train(arguments) => commands::train::run(&arguments),
         Command::Claims(arguments) => commands::claims::run(&arguments),
     };

@@ -55,7 +55,7 @@ impl FixturesArgument {
     pub fn folder(&self) -> Result<PathBuf> {
         match &self.fixtures {
             Some(folder) => Ok(folder.clone()),
-            None => found(|folder| folder.join(SCHEMA_FILE).is_file())
+            None => found("fixtures", |folder| folder.join(SCHEMA_FILE).is_file())
                 .context("no folder `fixtures` with a schema.json here or above; name it with --fixtures"),
         }
     }
@@ -64,24 +64,23 @@ impl FixturesArgument {
     pub fn folder_to_write(&self) -> Result<PathBuf> {
         match &self.fixtures {
             Some(folder) => Ok(folder.clone()),
-            None => {
-                found(Path::is_dir).context("no folder `fixtures` here or above; name it with --fixtures")
-            }
+            None => found("fixtures", Path::is_dir)
+                .context("no folder `fixtures` here or above; name it with --fixtures"),
         }
     }
 }
 
-/// The first folder `fixtures` that will do, upward from the working folder,
+/// The first folder of that name that will do, upward from the working folder,
 /// then upward from this program (which stands in `target/` of a checkout).
-fn found(will_do: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+pub fn found(name: &str, will_do: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let here = env::current_dir().ok()?;
-    if will_do(Path::new("fixtures")) {
-        return Some("fixtures".into());
+    if will_do(Path::new(name)) {
+        return Some(name.into());
     }
     let program = env::current_exe().ok();
     let starts = [Some(here.as_path()), program.as_deref()];
     let folders = starts.into_iter().flatten().flat_map(Path::ancestors);
-    folders.map(|folder| folder.join("fixtures")).find(|folder| will_do(folder))
+    folders.map(|folder| folder.join(name)).find(|folder| will_do(folder))
 }
 
 /// The cases of one group, one case, or all, with their truth, in the order of

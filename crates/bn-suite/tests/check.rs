@@ -213,7 +213,10 @@ fn the_counter_is_judged() {
 fn refusals_are_told_apart() {
     let refusal = |kind| Some(Refusal { kind, message: "too small".into() });
     let (step, fault) = only_fault(|outcomes| outcomes[1].refused = None);
-    assert_eq!((step, fault), (Some(1), Fault::NotRefused { expected: RefusalKind::TooFewValues }));
+    assert_eq!(
+        (step, fault),
+        (Some(1), Fault::NotRefused { expected: RefusalKind::TooFewValues, not_finite: vec![] })
+    );
     let (step, fault) = only_fault(|outcomes| outcomes[0].refused = refusal(RefusalKind::Unsorted));
     assert_eq!(step, Some(0));
     assert_eq!(fault.to_string(), "expected an answer, got a refusal (unsorted): too small");

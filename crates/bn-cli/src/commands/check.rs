@@ -1,13 +1,21 @@
 //! `bn check`: asks an engine every case and sums up.
 
 mod excesses;
+mod findings;
 mod junit;
 
 use std::io::Write;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use bn_suite::check::{CaseReport, Verdict};
+use bn_findings::findings::{CausesOfCase, causes};
+use bn_findings::record::{self, Finding, Random, Record};
+use bn_page::WholeFile;
+use bn_suite::check::{self, CaseReport, Verdict};
+use bn_suite::engine::About;
 use bn_suite::fixtures;
+use bn_suite::golden::Golden;
 use bn_suite::model::Grade;
 use bn_suite::report::{AccurateCounts, Counts, DisputedEntry, GroupReport, Report, WorstOf};
 use clap::{Args, ValueEnum};
@@ -39,6 +47,9 @@ pub struct Arguments {
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// Keep the result in this file too, as `bn report` reads it
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     #[command(flatten)]
     cases: CasesArguments,
 }
@@ -69,27 +80,58 @@ enum Format {
 
 /// Checks, prints, and says whether nothing failed by the grade that was asked for.
 pub fn run(arguments: &Arguments) -> Result<bool> {
+    let record = arguments.record.as_deref().map(WholeFile::create).transpose()?;
     let mut engine = arguments.engine.open()?;
     let goldens = selection::select(arguments.group.as_deref(), arguments.case.as_deref(), &arguments.cases)?;
     let replay = arguments.engine.replay(arguments.cases.fixtures.fixtures.as_deref());
     let bar = progress::bar(goldens.len(), "checking");
     let cases = engine.check(&goldens, &replay, || bar.inc(1));
     bar.finish_and_clear();
-    let report = Report::new(&engine.about(), &cases);
+    let about = engine.about();
+    let report = Report::new(&about, &cases);
+    let (causes, findings) = explained(&goldens, &about, &cases);
+    if let Some(file) = record {
+        let recorded = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let random = Random { seed: arguments.cases.seed, count: arguments.cases.random };
+        let record = Record::new(&about, &report, &cases, &causes, findings.clone(), (random, recorded));
+        file.finish(record.text())?;
+    }
     let mut out = anstream::stdout();
     match arguments.format {
         Format::Table => {
-            write_table(&mut out, &report, &cases, arguments.grade.into())?;
+            write_table(&mut out, &report, &cases, &findings, arguments.grade.into())?;
             write_seed(&mut out, &report, &arguments.cases)?;
         }
-        Format::Json => write!(out, "{}", fixtures::pretty(&serde_json::to_value(&report)?))?,
+        Format::Json => {
+            let mut value = serde_json::to_value(&report)?;
+            value["findings"] = serde_json::to_value(&findings)?;
+            write!(out, "{}", fixtures::pretty(&value))?;
+        }
         Format::Junit => junit::write(&mut out, &report, &cases)?,
     }
     let accurate = matches!(arguments.grade, GradeArgument::Conforms) || report.accurate.failed == 0;
     Ok(report.counts.failed == 0 && accurate)
 }
 
-fn write_table(out: &mut impl Write, report: &Report, cases: &[CaseReport], grade: Grade) -> Result<()> {
+/// The cause of every failure, and the failures by cause.
+fn explained(goldens: &[Golden], about: &About, cases: &[CaseReport]) -> (Vec<CausesOfCase>, Vec<Finding>) {
+    let asked: Vec<Golden> =
+        goldens.iter().map(|golden| check::asked(golden, &about.claims).into_owned()).collect();
+    let failed = cases.iter().filter(|case| matches!(case.verdict, Verdict::Failed { .. })).count();
+    let bar = progress::bar(failed, "explaining");
+    let causes = causes(&asked, cases, || bar.inc(1));
+    bar.finish_and_clear();
+    let findings = record::findings(goldens, &causes);
+    (causes, findings)
+}
+
+fn write_table(
+    out: &mut impl Write,
+    report: &Report,
+    cases: &[CaseReport],
+    findings: &[Finding],
+    grade: Grade,
+) -> Result<()> {
     let table = match grade {
         Grade::Conforms => conforming_table(report),
         Grade::Accurate => accurate_table(report),
@@ -98,6 +140,7 @@ fn write_table(out: &mut impl Write, report: &Report, cases: &[CaseReport], grad
     write_unsupported(out, report)?;
     write_disputed(out, report)?;
     write_failures(out, cases)?;
+    findings::write(out, findings)?;
     if grade == Grade::Accurate {
         excesses::write(out, report)?;
     }

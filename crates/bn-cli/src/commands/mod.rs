@@ -3,8 +3,10 @@
 pub mod bless;
 pub mod check;
 pub mod claims;
+pub mod explain;
 pub mod list;
 pub mod mutants;
+pub mod report;
 pub mod run;
 pub mod show;
 pub mod train;

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use bn_findings::describe::describe;
 use bn_suite::check::{self, Difference, Verdict, decimal, multi_index};
 use bn_suite::engine::Engine;
 use bn_suite::fixtures;
@@ -13,7 +14,6 @@ use bn_suite::protocol;
 use bn_suite::tensor::Tensor;
 use clap::Args;
 
-use super::show::describe;
 use crate::engine::EngineArguments;
 use crate::selection::{self, CasesArguments};
 use crate::style;
@@ -44,6 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         (None, Some(case)) => selection::select_one(case, &arguments.cases)?,
         (None, None) => bail!("a case's name, or --file, is needed"),
     };
+    let golden = check::asked(&golden, &engine.about().claims);
     let replay = arguments.engine.replay(arguments.cases.fixtures.fixtures.as_deref());
     let mut kept = Keeper { engine: engine.as_mut(), answer: None };
     let mut report = check::check(&golden, &mut kept, &replay);

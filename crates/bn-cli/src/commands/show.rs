@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use anyhow::Result;
-use bn_suite::case::{Case, Fold, Pass, State, Step};
+use bn_findings::describe::describe;
+use bn_suite::case::{Case, Pass, State, Step};
 use bn_suite::check::decimal;
 use bn_suite::fixtures;
 use bn_suite::golden::{Expected, Golden};
@@ -70,28 +71,6 @@ fn write_head(out: &mut impl Write, case: &Case) -> Result<()> {
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// The step in a few words.
-pub fn describe(step: &Step) -> String {
-    let word = |value: Value| plain(&value);
-    match step {
-        Step::BatchNorm(pass) => {
-            let mut text = word(serde_json::json!(pass.mode));
-            let parts = [
-                (pass.grad_output.is_some(), ", backward"),
-                (pass.backward_at_end, " after the last step"),
-                (pass.cotangents.is_some(), ", double backward"),
-            ];
-            parts.iter().filter(|(is_asked, _)| *is_asked).for_each(|(_, part)| text.push_str(part));
-            text
-        }
-        Step::Reset { what } => format!("reset {}", word(serde_json::json!(what))),
-        Step::Fold(Fold { into, groups, .. }) => {
-            format!("fold into {}, {groups} groups", word(serde_json::json!(into)))
-        }
-        Step::Merge { parts } => format!("merge {} parts", parts.len()),
-    }
 }
 
 fn write_asked(out: &mut impl Write, step: &Step) -> Result<()> {

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use super::elements::summarise;
+use super::elements::{differences, summarise};
 use super::failure::Fault;
 use super::{Difference, Worst};
 use crate::case::Case;
@@ -16,7 +16,7 @@ use crate::golden::{Expected, ExpectedField};
 use crate::model::{Grade, Model};
 use crate::outcome::{Field, Outcome};
 use crate::tensor::{DType, Tensor};
-use crate::truth;
+use crate::truth::{self, format::Format};
 
 /// How an answer fares under the grade *accurate*.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +25,9 @@ pub struct Accuracy {
     pub worst: Option<Worst>,
     /// The arrays beyond their allowances, in the order of the steps.
     pub excesses: Vec<Excess>,
+    /// The largest error of all elements whose truth is finite, in units in the last place
+    /// of that truth: infinite where one is NaN or infinite.
+    pub ulps: f64,
 }
 
 /// An array that is not accurate.
@@ -124,6 +127,7 @@ pub fn accuracy(case: &Case, outcomes: &[Outcome]) -> Accuracy {
             let Some(got) = got.fields.get(&field).filter(form) else { continue };
             let (fault, worst) = summarise(step, field, wanted, got);
             accuracy.worst = Worst::larger(accuracy.worst, worst);
+            accuracy.ulps = accuracy.ulps.max(largest_ulps(wanted, got));
             if let Some(Fault::Elements { worst, failing, elements, .. }) = fault {
                 let cause = explain.cause(step, field, got, worst.index);
                 accuracy.excesses.push(Excess { step, field, worst, failing, elements, cause });
@@ -131,6 +135,14 @@ pub fn accuracy(case: &Case, outcomes: &[Outcome]) -> Accuracy {
         }
     }
     accuracy
+}
+
+/// The largest |got − expected| of an array in units in the last place of what is expected.
+fn largest_ulps(expected: &ExpectedField, got: &Tensor) -> f64 {
+    let Some(format) = Format::of(expected.value.dtype) else { return 0.0 };
+    let promised = differences(expected, got).filter(|difference| difference.expected.is_finite());
+    let ulps = promised.map(|difference| difference.distance() / format.ulp(difference.expected));
+    ulps.fold(0.0, f64::max)
 }
 
 /// The truths of one case under shortcut after shortcut, solved when first needed.

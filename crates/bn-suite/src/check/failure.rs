@@ -31,6 +31,8 @@ pub enum Fault {
     NotRefused {
         /// Why it must be refused.
         expected: RefusalKind,
+        /// The arrays of the answer that hold NaN or an infinity.
+        not_finite: Vec<Field>,
     },
     /// A step was refused for another reason than the one that holds.
     WrongRefusal {
@@ -168,8 +170,13 @@ impl fmt::Display for Fault {
             Fault::Refused { refusal: Refusal { kind, message } } => {
                 write!(f, "expected an answer, got a refusal ({}): {message}", kind.name())
             }
-            Fault::NotRefused { expected } => {
-                write!(f, "expected a refusal ({}), got an answer", expected.name())
+            Fault::NotRefused { expected, not_finite } => {
+                write!(f, "expected a refusal ({}), got an answer", expected.name())?;
+                let names: Vec<&str> = not_finite.iter().map(|field| field.name()).collect();
+                match names.as_slice() {
+                    [] => Ok(()),
+                    names => write!(f, " with NaN or infinity in {}", names.join(", ")),
+                }
             }
             Fault::WrongRefusal { expected, refusal: Refusal { kind, message } } => {
                 write!(

@@ -81,6 +81,11 @@ pub fn by_name(name: &str) -> Option<Mutant> {
     all().into_iter().find(|mutant| mutant.name == name)
 }
 
+/// Whether the mutant of that name computes the right formulas, only in too poor an arithmetic.
+pub fn is_arithmetic(name: &str) -> bool {
+    precision::mutants().iter().any(|mutant| mutant.name == name)
+}
+
 /// A mutant from its name, its fault, its source, and the methods of the recipe
 /// that it gets wrong.
 macro_rules! mutant {

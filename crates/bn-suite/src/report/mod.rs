@@ -28,6 +28,8 @@ pub struct Report {
     pub worst: Option<WorstOf>,
     /// The same cases by the grade *accurate*.
     pub accurate: AccurateCounts,
+    /// The largest error of all answers, in units in the last place of the truth.
+    pub worst_ulps: Number,
     /// All of it by group, in the order of the cases.
     pub groups: Vec<GroupReport>,
     /// Everything that is wrong: one entry per step and field.
@@ -88,6 +90,8 @@ pub struct GroupReport {
     pub worst: Option<WorstOf>,
     /// The same cases by the grade *accurate*.
     pub accurate: AccurateCounts,
+    /// The largest error of their answers, in units in the last place of the truth.
+    pub worst_ulps: Number,
 }
 
 /// A worst element, and the case it is in.
@@ -156,6 +160,7 @@ impl Report {
             counts: Counts::default(),
             worst: None,
             accurate: AccurateCounts::default(),
+            worst_ulps: Number(0.0),
             groups: Vec::new(),
             failures: Vec::new(),
             excesses: Vec::new(),
@@ -174,6 +179,9 @@ impl Report {
         group.counts.add(&case.verdict);
         keep_larger(&mut group.worst, worst.clone());
         group.accurate.add(case);
+        let ulps = case.accuracy.as_ref().map_or(0.0, |accuracy| accuracy.ulps);
+        group.worst_ulps = Number(group.worst_ulps.0.max(ulps));
+        self.worst_ulps = Number(self.worst_ulps.0.max(ulps));
         self.counts.add(&case.verdict);
         keep_larger(&mut self.worst, worst);
         self.accurate.add(case);
@@ -201,6 +209,7 @@ impl Report {
                 counts: Counts::default(),
                 worst: None,
                 accurate: AccurateCounts::default(),
+                worst_ulps: Number(0.0),
             };
             self.groups.push(group);
             self.groups.len() - 1
@@ -247,7 +256,7 @@ impl FailureEntry {
             Fault::MemoryOrder { expected, got, .. } => (json!(expected), json!(got)),
             Fault::StepCount { expected, got } => (json!(expected), json!(got)),
             Fault::Refused { refusal } => (Value::Null, json!(refusal.kind.name())),
-            Fault::NotRefused { expected } => (json!(expected.name()), Value::Null),
+            Fault::NotRefused { expected, .. } => (json!(expected.name()), Value::Null),
             Fault::WrongRefusal { expected, refusal } => (json!(expected.name()), json!(refusal.kind.name())),
             Fault::NoAnswer(_)
             | Fault::Missing { .. }

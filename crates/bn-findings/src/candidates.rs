@@ -1,0 +1,299 @@
+//! What could explain each failure of a case.
+//!
+//! A wrong array has as its candidates every mutant of the suite that answers the same, and
+//! every poor arithmetic that may lose so much; which of them it was is decided over all
+//! failures of the engine together ([`crate::findings`]). Any other failure has one cause,
+//! which its form says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bn_suite::case::{Mode, Step};
+use bn_suite::check::{self, CaseReport, Failure, Fault, Verdict};
+use bn_suite::engine::EngineError;
+use bn_suite::golden::{ExpectedField, Golden};
+use bn_suite::mutants::Mutant;
+use bn_suite::outcome::{Field, Outcome, RefusalKind};
+use bn_suite::tensor::{DType, Tensor};
+
+use crate::cause::{ARITHMETICS, Cause, Severity};
+use crate::isolate::{Isolated, isolate};
+
+/// A step with more elements is compared only with mutants that explain something smaller.
+pub const LARGE: usize = 1 << 14;
+
+/// What could be the matter with one failure.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Candidates {
+    /// This is.
+    Certain(Cause),
+    /// One of these, by id; if none of them, then the last.
+    OneOf(Vec<&'static str>, Cause),
+    /// The step is right, given what the engine made of the steps before.
+    Consequence,
+}
+
+/// The candidates of every failure of the case, in their order.
+pub fn of_case(golden: &Golden, report: &CaseReport, mutants: &[Mutant]) -> Vec<Candidates> {
+    let Verdict::Failed { failures, .. } = &report.verdict else { return Vec::new() };
+    let answer = report.wrong_answer.as_deref().unwrap_or_default();
+    let mut steps: BTreeMap<usize, Option<Suspects>> = BTreeMap::new();
+    let of = |failure: &Failure| match (failure.step, &failure.fault) {
+        (Some(step), Fault::Elements { field, .. }) => {
+            let suspects = steps.entry(step).or_insert_with(|| Suspects::of(golden, answer, step, mutants));
+            let unexplained = unexplained(&golden.case.steps[step], failure);
+            match suspects {
+                Some(suspects) => suspects.explain(*field, &answer[step], unexplained),
+                None => Candidates::Certain(unexplained),
+            }
+        }
+        (_, fault) => Candidates::Certain(by_form(golden, fault)),
+    };
+    failures.iter().map(of).collect()
+}
+
+/// A failure by its form, and what could explain it: what must stay while a case is shrunk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signature {
+    kind: &'static str,
+    field: Option<&'static str>,
+    ids: BTreeSet<String>,
+}
+
+impl Signature {
+    /// Of every failure of the case.
+    pub fn all(golden: &Golden, report: &CaseReport, mutants: &[Mutant]) -> Vec<Signature> {
+        let of = |(failure, candidates): (&Failure, Candidates)| Signature {
+            kind: failure.fault.kind(),
+            field: failure.fault.field(),
+            ids: candidates.ids(),
+        };
+        report.failures().iter().zip(of_case(golden, report, mutants)).map(of).collect()
+    }
+
+    /// Whether the other may be the same mistake.
+    pub fn is_like(&self, other: &Signature) -> bool {
+        self.kind == other.kind && self.field == other.field && !self.ids.is_disjoint(&other.ids)
+    }
+}
+
+impl Candidates {
+    /// Whether somebody answers so.
+    pub fn is_explained(&self) -> bool {
+        !matches!(self, Candidates::OneOf(ids, _) if ids.is_empty())
+    }
+
+    fn ids(self) -> BTreeSet<String> {
+        match self {
+            Candidates::Certain(cause) => [cause.id].into(),
+            Candidates::OneOf(ids, unexplained) if ids.is_empty() => [unexplained.id].into(),
+            Candidates::OneOf(ids, _) => ids.into_iter().map(str::to_owned).collect(),
+            Candidates::Consequence => BTreeSet::new(),
+        }
+    }
+}
+
+/// A step by itself, and what each suspect answers to it.
+struct Suspects {
+    isolated: Isolated,
+    mutants: Vec<(&'static str, Outcome)>,
+    arithmetics: Vec<(&'static str, BTreeMap<Field, Vec<f64>>)>,
+}
+
+impl Suspects {
+    fn of(golden: &Golden, answer: &[Outcome], step: usize, mutants: &[Mutant]) -> Option<Suspects> {
+        let isolated = isolate(golden, answer, step)?;
+        let answer_of = |mutant: &Mutant| {
+            let outcomes = bn_suite::protocol::run_caught(mutant.engine().as_mut(), &isolated.case).ok()?;
+            Some((mutant.name, outcomes.into_iter().next()?))
+        };
+        let mutants = mutants.iter().filter_map(answer_of).collect();
+        let bounds_of = |(id, arithmetic): (&'static str, crate::arithmetic::Arithmetic)| {
+            Some((id, arithmetic.bounds(&isolated.case)?))
+        };
+        let arithmetics = ARITHMETICS.into_iter().filter_map(bounds_of).collect();
+        Some(Suspects { mutants, arithmetics, isolated })
+    }
+
+    fn explain(&self, field: Field, got: &Outcome, unexplained: Cause) -> Candidates {
+        let (Some(expected), Some(got)) = (self.isolated.expected.fields.get(&field), got.fields.get(&field))
+        else {
+            return Candidates::Certain(unexplained);
+        };
+        if expected.value.shape != got.shape || expected.value.dtype != got.dtype {
+            return Candidates::Certain(unexplained);
+        }
+        if is_right(expected, got) {
+            return Candidates::Consequence;
+        }
+        let answers_so = |outcome: &Outcome| {
+            outcome
+                .fields
+                .get(&field)
+                .is_some_and(|theirs| !is_right(expected, theirs) && same(expected, theirs, got))
+        };
+        let mutants = self.mutants.iter().filter(|(_, outcome)| answers_so(outcome)).map(|(name, _)| *name);
+        let loses_so = |bounds: &BTreeMap<Field, Vec<f64>>| {
+            bounds.get(&field).is_some_and(|bounds| is_within(expected, bounds, got))
+        };
+        let arithmetics = self.arithmetics.iter().filter(|(_, bounds)| loses_so(bounds)).map(|(id, _)| *id);
+        Candidates::OneOf(mutants.chain(arithmetics).collect(), unexplained)
+    }
+}
+
+fn is_right(expected: &ExpectedField, got: &Tensor) -> bool {
+    got.shape == expected.value.shape
+        && check::differences(expected, got).all(|difference| difference.is_right())
+}
+
+/// Whether two arrays are the same but for what each may lose to its arithmetic: the
+/// allowance of either, and some roundings of what they came to.
+fn same(expected: &ExpectedField, theirs: &Tensor, got: &Tensor) -> bool {
+    let unit = unit_roundoff(got.dtype);
+    let near = |((theirs, got), allowance): ((&f64, &f64), &f64)| {
+        let both_nan = theirs.is_nan() && got.is_nan();
+        both_nan || theirs == got || (theirs - got).abs() <= 2.0 * allowance + 16.0 * unit * theirs.abs()
+    };
+    theirs.shape == got.shape && theirs.data.iter().zip(&got.data).zip(&expected.allowance).all(near)
+}
+
+fn is_within(expected: &ExpectedField, bounds: &[f64], got: &Tensor) -> bool {
+    let near = |(difference, bound): (check::Difference, &f64)| {
+        *bound == f64::INFINITY
+            || difference.is_right()
+            || difference.distance() <= difference.allowance + bound
+    };
+    bounds.len() == got.data.len() && check::differences(expected, got).zip(bounds).all(near)
+}
+
+fn unit_roundoff(dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => 2f64.powi(-11),
+        DType::Bf16 => 2f64.powi(-8),
+        DType::F32 => 2f64.powi(-24),
+        _ => 2f64.powi(-53),
+    }
+}
+
+/// A wrong array that nothing explains, by the array and the step.
+fn unexplained(step: &Step, failure: &Failure) -> Cause {
+    let field = failure.fault.field().unwrap_or("answer");
+    let (id, when) = match step {
+        Step::BatchNorm(pass) => match pass.mode {
+            Mode::Train => ("train", "in training"),
+            Mode::Eval => ("eval", "in evaluation"),
+        },
+        Step::Reset { .. } => ("reset", "after a reset"),
+        Step::Fold(_) => ("fold", "of folding"),
+        Step::Merge { .. } => ("merge", "of a batch in parts"),
+    };
+    if let Fault::Elements { worst, .. } = &failure.fault {
+        if !worst.expected.is_finite() {
+            let title = format!("NaN and infinities of the input do not reach {field} {when} as they should");
+            return Cause::of(&format!("special-values-{field}-{id}"), Severity::Wrong, &title);
+        }
+        if !worst.got.is_finite() {
+            let title = format!("{field} {when} is NaN or infinite where the truth is finite");
+            return Cause::of(&format!("not-finite-{field}-{id}"), Severity::Wrong, &title);
+        }
+    }
+    Cause::of(
+        &format!("unexplained-{field}-{id}"),
+        Severity::Wrong,
+        &format!("{field} {when} is another function"),
+    )
+}
+
+/// The cause of a failure that is no wrong array.
+fn by_form(golden: &Golden, fault: &Fault) -> Cause {
+    let cause = |id: &str, detail: String| Cause::of(id, Severity::Wrong, &detail);
+    match fault {
+        Fault::NotRefused { expected, not_finite } => {
+            let spoiled =
+                not_finite.iter().any(|field| matches!(field, Field::RunningMean | Field::RunningVar));
+            let id =
+                format!("accepts-{}{}", expected.name(), if spoiled { "-and-spoils-buffers" } else { "" });
+            cause(&id, format!("accepts what must be refused ({})", expected.name()))
+        }
+        Fault::WrongRefusal { expected, .. } => {
+            cause("refuses-for-another-reason", format!("refuses {} for another reason", expected.name()))
+        }
+        Fault::Refused { refusal } => {
+            let (id, text) = ("declines", essence(&refusal.message));
+            Cause::of(
+                &format!("{id}: {text}"),
+                Severity::Unsupported,
+                &format!("declines what it claims: {text}"),
+            )
+        }
+        Fault::NoAnswer(error) => no_answer(golden, error),
+        Fault::Counter { .. } => cause("counter", "num_batches_tracked counts something else".into()),
+        Fault::MemoryOrder { .. } => {
+            cause("memory-order", "the answer lies in memory in another order than the input".into())
+        }
+        Fault::DisputeNotNeeded { .. } => {
+            cause("dispute-not-needed", "passes what the catalogue says that it fails".into())
+        }
+        fault => {
+            let field = fault.field().unwrap_or("the answer");
+            cause(
+                &format!("{}-{field}", fault.kind()),
+                format!("{field}: {}", fault.kind().replace('_', " ")),
+            )
+        }
+    }
+}
+
+fn no_answer(golden: &Golden, error: &EngineError) -> Cause {
+    let refused: Option<RefusalKind> = golden.expected.iter().find_map(|step| step.refused);
+    let wrong = |id: String, detail: String| Cause::of(&id, Severity::Wrong, &detail);
+    match (error, refused) {
+        (EngineError::Unsupported(why), _) => {
+            let text = essence(why);
+            let detail = format!("claims it, and says that it cannot: {text}");
+            Cause::of(&format!("unsupported: {text}"), Severity::Unsupported, &detail)
+        }
+        (EngineError::TimedOut { .. }, _) => wrong("hangs".into(), "does not come to an end".into()),
+        (EngineError::Malformed(_), _) => wrong("malformed".into(), "answers what is no answer".into()),
+        (EngineError::NotStarted(_), _) => wrong("does-not-start".into(), "does not start any more".into()),
+        (EngineError::Failed(what) | EngineError::Crashed(what), Some(kind)) => {
+            let kind = kind.name();
+            wrong(
+                format!("crashes-on-{kind}"),
+                format!("crashes where it must refuse ({kind}): {}", essence(what)),
+            )
+        }
+        (EngineError::Failed(what) | EngineError::Crashed(what), None) => {
+            let text = essence(what);
+            wrong(format!("crashes: {text}"), format!("crashes: {text}"))
+        }
+    }
+}
+
+/// What of a message is the same for all cases that it is about: its first line, without
+/// the numbers.
+fn essence(message: &str) -> String {
+    let message = message.trim_start_matches("crashed: ");
+    let line = message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no message");
+    let mut text = String::new();
+    for part in line.split_inclusive(|c: char| !c.is_ascii_digit()) {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        text.push_str(if rest.len() < part.len() { "…" } else { "" });
+        text.push_str(rest);
+    }
+    match text.char_indices().nth(90) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_a_message_do_not_make_it_another() {
+        assert_eq!(essence("\nexpected 3 channels, got 12.\nmore"), "expected … channels, got ….");
+        assert_eq!(essence(""), "no message");
+        assert_eq!(essence(&"é".repeat(100)).chars().count(), 91);
+    }
+}

@@ -1,0 +1,132 @@
+//! The causes in words, for those who have to mend them.
+
+/// Id, title, explanation. A title goes with an engine as its subject: "tracks the biased
+/// variance".
+pub const WORDS: &[(&str, &str, &str)] = &[
+    (
+        "running-var-biased",
+        "running_var tracks the biased variance",
+        "The batch is normalised by Σ(x − μ)²/n, but running_var tracks Σ(x − μ)²/(n − 1). Multiply by \
+         n/(n − 1) before blending; otherwise evaluation after training differs from PyTorch's, most of all \
+         with few values per channel.",
+    ),
+    (
+        "momentum-inverted",
+        "momentum weighs the old value",
+        "running = (1 − momentum)·running + momentum·batch: momentum is the weight of the new value. Frameworks \
+         that mean it the other way round have to be given 1 − momentum.",
+    ),
+    (
+        "sums-term-by-term",
+        "sums are added term by term in the elements' precision",
+        "Adding n numbers one after the other may lose n·u of Σ|x|, and a running f32 total of 2²² equal terms \
+         stops growing. Add in blocks or pairwise, or in f64: the cost is none where memory decides.",
+    ),
+    (
+        "variance-uncentred",
+        "the variance is E[x²] − E[x]²",
+        "The two terms agree in all their leading digits when the mean is large beside the deviation, and their \
+         difference keeps only rounding; it may even be negative, and its root NaN. Subtract the mean first, or \
+         some value near it, or sum in f64.",
+    ),
+    (
+        "variance-uncentred-term-by-term",
+        "the variance is E[x²] − E[x]², and the sums are added term by term",
+        "The two terms agree in all their leading digits when the mean is large beside the deviation, and serial \
+         sums lose more of them. Subtract the mean first, or sum in f64 and in blocks.",
+    ),
+    (
+        "one-pass",
+        "the variance is E[x²] − E[x]²",
+        "The two terms agree in all their leading digits when the mean is large beside the deviation, and their \
+         difference keeps only rounding; it may even be negative, and its root NaN. Subtract the mean first, or \
+         some value near it.",
+    ),
+    (
+        "one-pass-clamped",
+        "the variance is max(E[x²] − E[x]², 0)",
+        "The two terms agree in all their leading digits when the mean is large beside the deviation; clamping \
+         hides the NaN and keeps the error. Subtract the mean first, or some value near it.",
+    ),
+    (
+        "kept-in-f32",
+        "f64 input is computed in f32",
+        "Half of the digits of the input are lost on the way to the answer, which is f64 in name only. Compute in \
+         the input's precision, or refuse it.",
+    ),
+    (
+        "kept-in-16-bits",
+        "16-bit input is computed in 16 bits",
+        "Sums and statistics of f16 or bf16 numbers need at least f32: bf16 has 8 bits, and a sum of 257 ones is \
+         256. Convert on reading, round once on writing.",
+    ),
+    (
+        "accepts-too_few_values",
+        "takes one value per channel in training",
+        "One value has no variance to normalise by: the output is the bias whatever the input, and n/(n − 1) is \
+         1/0. PyTorch refuses it, and says which shape it got.",
+    ),
+    (
+        "accepts-too_few_values-and-spoils-buffers",
+        "takes one value per channel in training, and running_var is NaN from then on",
+        "With n = 1 Bessel's factor n/(n − 1) is infinite and the variance 0, and 0·∞ goes into the buffer, where \
+         it stays: every later evaluation is NaN. Refuse such a batch before anything is updated.",
+    ),
+    (
+        "accepts-eps",
+        "takes an eps that is not positive",
+        "With eps = 0 a constant channel divides by 0, and with a negative one the root may be NaN. PyTorch refuses \
+         both in training.",
+    ),
+    (
+        "accepts-num_features",
+        "takes input with another number of channels than the layer has",
+        "What is read then is past the end of the parameters, or broadcast. Compare the lengths before computing, \
+         and say both.",
+    ),
+    (
+        "accepts-rank",
+        "takes input of a rank that the layer does not have",
+        "A BatchNorm2d given three axes takes one for another and normalises over the wrong values. PyTorch's \
+         modules check the rank first.",
+    ),
+    (
+        "accepts-dtype",
+        "takes a mix of dtypes that batch norm does not define",
+        "Which precision the statistics then have is anybody's guess. PyTorch takes one dtype throughout, or \
+         16-bit input with f32 parameters.",
+    ),
+    (
+        "accepts-shape",
+        "takes a grad_output of another shape than the output",
+        "The gradient of such a pair is not defined, and broadcasting makes up one. Compare the shapes.",
+    ),
+    (
+        "accepts-running_stats",
+        "takes one running statistic without the other",
+        "Evaluation needs both, and training updates both. PyTorch refuses a layer that has one.",
+    ),
+    (
+        "memory-order",
+        "the answer lies in memory in another order than the input",
+        "The output of a channels-last input is channels-last, or the next layer pays for a copy that nobody asked \
+         for. Allocate the output like the input.",
+    ),
+    (
+        "hangs",
+        "does not come to an end",
+        "No answer came within the time limit, and the program was killed and started anew for the next case.",
+    ),
+    (
+        "malformed",
+        "answers what is no answer",
+        "A line that is not the protocol's: most often something else writes to the standard output. \
+         docs/engine-protocol.md says what is expected.",
+    ),
+    (
+        "does-not-start",
+        "does not start any more",
+        "After the program had ended three starts in a row failed, and it was not asked again. What its last words \
+         were stands with the first of these cases.",
+    ),
+];
