@@ -142,8 +142,8 @@ pub struct Failure {
     pub ratio: Option<Number>,
     /// A short word for what is wrong.
     pub kind: String,
-    /// The same in a sentence.
-    pub message: String,
+    /// The same in a sentence, where it says more than the members above.
+    pub message: Option<String>,
 }
 
 /// A case that the engine is known to fail.
@@ -385,7 +385,7 @@ impl Failure {
             allowance: entry.allowance,
             ratio: entry.ratio,
             kind: entry.kind.into(),
-            message: entry.message.clone(),
+            message: entry.ratio.is_none().then(|| entry.message.clone()),
         }
     }
 }

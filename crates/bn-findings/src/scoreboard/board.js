@@ -17,7 +17,7 @@ function apply() {
   }
   for (const cell of document.querySelectorAll('.groups [data-engine], .scores [data-engine]')) cell.hidden = !suits(cell, 'engine');
   for (const row of document.querySelectorAll('.groups tr[data-group]')) row.hidden = !suits(row, 'group');
-  form.querySelector('.count').textContent = `${findings} findings, ${failures} failures`;
+  form.querySelector('.count').textContent = `${findings} findings, ${failures} failing cases`;
   document.querySelector('.none').hidden = findings > 0;
 }
 form.addEventListener('change', apply);

@@ -6,18 +6,18 @@ use super::{CauseRow, cells, replay};
 use crate::cause::Severity;
 use crate::record::{Failure, Record};
 
-/// A table of all failures of the cause, engine by engine.
+/// A table of all failing cases of the cause, engine by engine.
 pub fn table(row: &CauseRow) -> Markup {
     html! {
         table.failures {
             thead { tr {
-                th { "engine" } th { "case" } th { "where" } th { "got" } th { "expected" }
+                th { "engine" } th { "case" } th { "where first" } th { "got" } th { "expected" }
                 th.number { "× allowance" }
             } }
             @for shown in &row.engines {
                 tbody {
-                    @for failure in shown.record.failures.iter().filter(|failure| failure.cause == row.cause.id) {
-                        (line(shown.record, shown.severity, failure))
+                    @for failures in by_case(shown.record, &row.cause.id) {
+                        (line(shown.record, shown.severity, &failures))
                     }
                 }
             }
@@ -25,10 +25,23 @@ pub fn table(row: &CauseRow) -> Markup {
     }
 }
 
-fn line(record: &Record, severity: Severity, failure: &Failure) -> Markup {
+/// The failures of a cause, those of one case together.
+fn by_case<'a>(record: &'a Record, cause: &str) -> Vec<Vec<&'a Failure>> {
+    let mut cases: Vec<Vec<&Failure>> = Vec::new();
+    for failure in record.failures.iter().filter(|failure| failure.cause == cause) {
+        match cases.last_mut() {
+            Some(last) if last[0].case == failure.case => last.push(failure),
+            _ => cases.push(vec![failure]),
+        }
+    }
+    cases
+}
+
+/// A case with its first failure of the cause, and how many there are besides.
+fn line(record: &Record, severity: Severity, failures: &[&Failure]) -> Markup {
+    let failure = failures[0];
     let group = failure.case.split_once('/').map_or("", |(group, _)| group);
     let engine = &record.engine.name;
-    let is_value = !failure.got.is_null() || !failure.expected.is_null();
     html! {
         tr.failure data-engine=(engine) data-group=(group) data-severity=(severity.name()) {
             td { (engine) }
@@ -37,13 +50,17 @@ fn line(record: &Record, severity: Severity, failure: &Failure) -> Markup {
                 @if let Some(note) = record.notes.get(&failure.case) { div.faint { (note) } }
                 code.command { (replay(engine, &failure.case)) }
             }
-            td { (place(failure)) }
-            @if is_value {
-                td.value { (cells::value(&failure.got)) }
-                td.value { (cells::value(&failure.expected)) }
-                td.number { (cells::ratio(failure.ratio)) }
-            } @else {
-                td colspan="3" { (first_lines(&failure.message)) }
+            td {
+                (place(failure))
+                @if failures.len() > 1 { div.faint { "and in " (failures.len() - 1) " more places" } }
+            }
+            @match &failure.message {
+                None => {
+                    td.value { (cells::value(&failure.got)) }
+                    td.value { (cells::value(&failure.expected)) }
+                    td.number { (cells::ratio(failure.ratio)) }
+                }
+                Some(message) => td colspan="3" { (beginning(message)) }
             }
         }
     }
@@ -61,7 +78,7 @@ fn place(failure: &Failure) -> String {
 }
 
 /// The last words of a program may be long.
-fn first_lines(message: &str) -> String {
+fn beginning(message: &str) -> String {
     match message.char_indices().nth(400) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message.to_owned(),

@@ -180,7 +180,7 @@ fn finding(row: &CauseRow) -> Markup {
                     ", and in a few lines of the framework's own by "
                     code.command { "bn explain " (shown.record.engine.name) " " (shown.finding.shown_by) } "." }
             }
-            details { summary { "every failure" } (failures::table(row)) }
+            details { summary { "every case" } (failures::table(row)) }
         }
     }
 }
