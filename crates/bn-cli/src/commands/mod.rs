@@ -6,5 +6,6 @@ pub mod claims;
 pub mod list;
 pub mod mutants;
 pub mod run;
+pub mod schema;
 pub mod show;
 pub mod train;
