@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use bn_suite::case::Case;
-use bn_suite::engine::{Engine, Offer, Reproduction};
+use bn_suite::engine::{Offer, Reproduction};
 use bn_suite::engines;
 use bn_suite::protocol::timing::{Op, Timed, Timing};
 use bn_suite::protocol::{self, Answer, Request, VERSION};

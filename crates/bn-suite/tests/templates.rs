@@ -26,7 +26,7 @@ use bn_suite::{catalogue, fixtures, runner};
 mod template;
 
 /// Enough to be an example: forward passes of both modes, refusals, ranks, momenta.
-const ENOUGH: usize = 100;
+const ENOUGH: usize = 80;
 
 static STORED: LazyLock<Vec<Golden>> = LazyLock::new(|| {
     let folder = repository().join("fixtures");
