@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Batch norm in plain Python, plugged into the suite. Copy it, and call your own code in `forward`.
+"""Batch norm in plain Python, plugged into the suite. `template.py` is the shorter one, to copy; this one counts
+batches, knows the ranks, and says why it refuses (docs/engine-protocol.md).
 
     bn check --command 'python3 examples/engine.py'
     bn check --command 'python3 examples/engine.py --biased'    (the most common mistake of all)

@@ -11,6 +11,7 @@
 //! | `bn train EXPERIMENT` | trains a network of the documents, with batch norm and without |
 //! | `bn claims` | does what the documents say of batch norm hold in our runs? |
 //! | `bn bless` | writes the fixtures; `bn bless --check` says whether they are up to date |
+//! | `bn schema` | prints the JSON Schema of the engine protocol |
 //!
 //! Exit status: 0 when nothing failed, 1 when something did, 2 when the question
 //! itself was wrong (usage, unreadable fixtures, an engine that does not start), 3 when
@@ -61,6 +62,8 @@ enum Command {
     Train(commands::train::Arguments),
     /// Asks of our own runs what the documents say of batch norm.
     Claims(commands::claims::Arguments),
+    /// Prints the JSON Schema of the engine protocol.
+    Schema,
 }
 
 fn main() -> ExitCode {
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Report(arguments) => commands::report::run(&arguments),
         Command::Train(arguments) => commands::train::run(&arguments),
         Command::Claims(arguments) => commands::claims::run(&arguments),
+        Command::Schema => commands::schema::run(),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

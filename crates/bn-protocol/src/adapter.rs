@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use crate::case::{Case, Pass, Step};
-use crate::engine::EngineError;
+use crate::engine::{About, Engine, EngineError};
 use crate::outcome::{Field, Outcome, Refusal, RefusalKind};
 use crate::tensor::{DType, Tensor};
 
@@ -78,6 +78,26 @@ pub fn play<L: Layer>(
         Ok(buffers.outcome(fields, refused))
     };
     case.steps.iter().map(step).collect()
+}
+
+/// An engine that plays every case on the layer that `make` gives, and offers nothing else.
+pub fn engine<L: Layer>(about: About, make: impl Fn(&Case) -> Result<L, Refusal>) -> impl Engine {
+    Played { about, make }
+}
+
+struct Played<F> {
+    about: About,
+    make: F,
+}
+
+impl<L: Layer, F: Fn(&Case) -> Result<L, Refusal>> Engine for Played<F> {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn run(&mut self, case: &Case) -> Result<Vec<Outcome>, EngineError> {
+        play(case, &self.make)
+    }
 }
 
 impl Refusal {

@@ -32,9 +32,11 @@ pub mod engine;
 mod messages;
 pub mod number;
 pub mod outcome;
+mod schema;
 mod serving;
 pub mod tensor;
 pub mod timing;
 
 pub use messages::{Answer, Request, VERSION};
+pub use schema::schema;
 pub use serving::{run_caught, serve, silence_engines};

@@ -17,7 +17,7 @@ pub const VERSION: u32 = 1;
 pub enum Request {
     /// The first request, and again after each answer to a `run`.
     Hello {
-        /// [`VERSION`].
+        /// The version that the suite speaks.
         protocol: u32,
     },
     /// Play this case.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::tensor::Tensor;
@@ -80,6 +80,7 @@ impl fmt::Display for Field {
 pub struct Outcome {
     /// The arrays. A refused step still answers the buffers, as it left them.
     #[serde(default)]
+    #[schemars(schema_with = "arrays_by_name")]
     pub fields: BTreeMap<Field, Tensor>,
     /// The counter after the step, where the layer has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,6 +88,12 @@ pub struct Outcome {
     /// Why the step was refused, if it was. Later steps still run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
+}
+
+/// A map as schemars has it would take any name.
+fn arrays_by_name(generator: &mut SchemaGenerator) -> Schema {
+    let (name, array) = (generator.subschema_for::<Field>(), generator.subschema_for::<Tensor>());
+    json_schema!({ "type": "object", "propertyNames": name, "additionalProperties": array })
 }
 
 /// A step that an engine declined, with its reason. A panic, an exception that

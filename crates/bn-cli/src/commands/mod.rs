@@ -8,5 +8,6 @@ pub mod list;
 pub mod mutants;
 pub mod report;
 pub mod run;
+pub mod schema;
 pub mod show;
 pub mod train;
