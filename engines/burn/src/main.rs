@@ -11,7 +11,7 @@ mod time;
 
 use std::collections::BTreeMap;
 
-use bn_engine_kit::wanted;
+use bn_engine_kit::{same_shape, wanted};
 use bn_protocol::adapter::{Buffers, Layer, play};
 use bn_protocol::capability::Capability;
 use bn_protocol::case::{Case, Mode, Pass};
@@ -67,15 +67,16 @@ impl Loaded {
         Loaded { layer, device }
     }
 
-    fn pass_of_rank<const D: usize>(&mut self, pass: &Pass) -> BTreeMap<Field, Tensor> {
+    fn pass_of_rank<const D: usize>(&mut self, pass: &Pass) -> Result<BTreeMap<Field, Tensor>, Refusal> {
         let Some(grad_output) = &pass.grad_output else {
-            return [(Field::Output, from_burn(self.forward::<D>(pass)))].into();
+            return Ok([(Field::Output, from_burn(self.forward::<D>(pass)))].into());
         };
         let wanted = wanted(pass);
         let x = to_burn::<D>(&pass.input, &self.device).set_require_grad(wanted.input);
         self.layer.training = Param::from_bool(pass.mode == Mode::Train);
         let y = self.layer.forward(x.clone());
         let mut fields = BTreeMap::from([(Field::Output, from_burn(y.clone()))]);
+        same_shape(pass, grad_output).map_err(Refusal::unsorted)?;
         let gradients = (y * to_burn(grad_output, &self.device)).sum().backward();
         if wanted.input {
             fields.extend(x.grad(&gradients).map(|gradient| (Field::GradInput, from_burn(gradient))));
@@ -88,7 +89,7 @@ impl Loaded {
             let gradient = self.layer.beta.val().grad(&gradients);
             fields.extend(gradient.map(|gradient| (Field::GradBias, from_burn(gradient))));
         }
-        fields
+        Ok(fields)
     }
 
     /// A pass without gradients, as burn's users write one: to evaluate, on `valid()`, the
@@ -106,7 +107,7 @@ impl Loaded {
 
 impl Layer for Loaded {
     fn pass(&mut self, pass: &Pass) -> Result<BTreeMap<Field, Tensor>, Refusal> {
-        Ok(match pass.input.shape.len() {
+        match pass.input.shape.len() {
             1 => self.pass_of_rank::<1>(pass),
             2 => self.pass_of_rank::<2>(pass),
             3 => self.pass_of_rank::<3>(pass),
@@ -116,7 +117,7 @@ impl Layer for Loaded {
             7 => self.pass_of_rank::<7>(pass),
             8 => self.pass_of_rank::<8>(pass),
             rank => panic!("this program was compiled for ranks from 1 to 8, not {rank}"),
-        })
+        }
     }
 
     fn buffers(&self) -> Buffers {

@@ -1,7 +1,7 @@
 //! A program of burn alone that plays a case.
 
 use bn_engine_kit::passes;
-use bn_engine_kit::source::elements;
+use bn_engine_kit::source::{elements, number};
 use bn_protocol::case::{Case, Mode, Pass};
 use bn_protocol::engine::{EngineError, Reproduction};
 use bn_protocol::tensor::{DType, Tensor};
@@ -15,13 +15,22 @@ pub fn program(case: &Case) -> Result<Reproduction, EngineError> {
         DType::Bf16 => ("f32", "BF16"),
         _ => ("f32", "F32"),
     };
-    let momentum = case.layer.momentum.expect("no cumulative average is claimed").0;
+    let passes = passes(case)?;
+    let evaluates = |with_gradients: bool| {
+        let which = |pass: &&Pass| pass.mode == Mode::Eval && pass.grad_output.is_some() == with_gradients;
+        passes.iter().any(which)
+    };
+    let (module, inference) = match evaluates(false) {
+        true => ("Module, ", "    let inference = Device::flex();\n"),
+        false => ("", ""),
+    };
+    let momentum = number(DType::F64, case.layer.momentum.expect("no cumulative average is claimed").0);
     let mut code = format!(
         "\
 // [dependencies]
 // burn = {{ version = \"{version}\", default-features = false,
 //     features = [\"std\", \"flex\", \"autodiff\"] }}
-use burn::module::{{Module, Param, RunningState}};
+use burn::module::{{{module}Param, RunningState}};
 use burn::nn::BatchNormConfig;
 use burn::tensor::{{DType, Device, Tensor, TensorData}};
 
@@ -34,14 +43,13 @@ fn show<const D: usize>(name: &str, tensor: Tensor<D>) {{
 }}
 
 fn main() {{
-    let inference = Device::flex();
-    let training = Device::flex().autodiff();
+{inference}    let training = Device::flex().autodiff();
     let config = BatchNormConfig::new({num_features});
-    let mut bn = config.with_epsilon({eps:?}).with_momentum({momentum:?}).init(&training);
+    let mut bn = config.with_epsilon({eps}).with_momentum({momentum}).init(&training);
 ",
         version = bn_engine_kit::locked_version(include_str!("../Cargo.lock"), "burn"),
         num_features = case.layer.num_features,
-        eps = case.layer.eps,
+        eps = number(DType::F64, case.layer.eps),
     );
     let parts = [
         ("gamma", "Param::from_tensor", &state.weight),
@@ -53,22 +61,26 @@ fn main() {{
         let tensor = tensor.as_ref().expect("only layers that have it are claimed");
         code += &format!("    bn.{name} = {make}({});\n", array(tensor, "training"));
     }
-    for (index, pass) in passes(case)?.into_iter().enumerate() {
-        code += &step(index + 1, pass);
+    for (index, pass) in passes.iter().enumerate() {
+        code += &step(index + 1, pass, evaluates(true));
     }
     code += "}\n";
     Ok(Reproduction { language: "rust".into(), code })
 }
 
-fn step(number: usize, pass: &Pass) -> String {
+/// `switches` says that some step evaluates with gradients: then every one on the training
+/// device says what it does.
+fn step(number: usize, pass: &Pass, switches: bool) -> String {
     let name = match pass.mode {
         Mode::Train => "training",
         Mode::Eval => "evaluation",
     };
     let mut code = format!("\n    // Step {number}: {name}\n");
+    if switches {
+        code += &format!("    bn.training = Param::from_bool({});\n", pass.mode == Mode::Train);
+    }
     match (&pass.grad_output, pass.mode) {
         (None, Mode::Train) => {
-            code += "    bn.training = Param::from_bool(true);\n";
             code += &format!("    let x = {};\n", array(&pass.input, "training"));
             code += "    show(\"output\", bn.forward(x));\n";
         }
@@ -76,8 +88,7 @@ fn step(number: usize, pass: &Pass) -> String {
             code += &format!("    let x = {};\n", array(&pass.input, "inference"));
             code += "    show(\"output\", bn.valid().forward(x));\n";
         }
-        (Some(grad_output), mode) => {
-            code += &format!("    bn.training = Param::from_bool({});\n", mode == Mode::Train);
+        (Some(grad_output), _) => {
             code += &format!("    let x = {}.require_grad();\n", array(&pass.input, "training"));
             code += &format!("    let grad_output = {};\n", array(grad_output, "training"));
             code += "    let y = bn.forward(x.clone());\n";

@@ -1,4 +1,7 @@
 //! burn's passes on the clock. flex computes at once, so there is nothing to wait for.
+//!
+//! A backward pass starts from a number, the loss Σ output·grad_output, and pays for the
+//! product and the sum as well.
 
 use bn_engine_kit::timing::{calls, grad_output, input, is_f32};
 use bn_protocol::engine::EngineError;

@@ -3,7 +3,7 @@
 //! An engine here is a framework's batch norm behind [`bn_protocol`]: it makes the layer that
 //! a case describes, drives it, and answers what the framework answers. What has nothing to
 //! do with any one framework is here: serving on the standard streams, which version was
-//! built, which gradients a pass asks for ([`wanted`]), the clock ([`timing`]), and the
+//! built, what a pass asks for ([`wanted`], [`same_shape`]), the clock ([`timing`]), and the
 //! source text of arrays for reproductions ([`source`]).
 
 pub mod source;
@@ -13,6 +13,7 @@ use std::io;
 
 use bn_protocol::case::{Case, OutputMask, Pass, Step};
 use bn_protocol::engine::{Engine, EngineError};
+use bn_protocol::tensor::Tensor;
 
 /// Serves the engine on the standard streams until there is nothing more to ask.
 pub fn serve(mut engine: impl Engine) -> io::Result<()> {
@@ -34,6 +35,19 @@ pub fn locked_version(lock: &str, package: &str) -> String {
 /// Which gradients a backward pass asks for: all where it does not say.
 pub fn wanted(pass: &Pass) -> OutputMask {
     pass.output_mask.unwrap_or(OutputMask { input: true, weight: true, bias: true })
+}
+
+/// Whether the loss Σ output·grad_output asks what the pass asks: a framework whose backward
+/// pass starts from a number is asked through that loss, and its product may broadcast what
+/// is no grad_output at all.
+///
+/// # Errors
+/// With what is wrong, to be answered as a refusal.
+pub fn same_shape(pass: &Pass, grad_output: &Tensor) -> Result<(), String> {
+    if grad_output.shape == pass.input.shape {
+        return Ok(());
+    }
+    Err(format!("grad_output of shape {:?} for an output of {:?}", grad_output.shape, pass.input.shape))
 }
 
 /// The most numbers that a reproduction spells out.
@@ -60,7 +74,6 @@ pub fn passes(case: &Case) -> Result<Vec<&Pass>, EngineError> {
 mod tests {
     use super::*;
     use bn_protocol::case::Mode;
-    use bn_protocol::tensor::Tensor;
 
     #[test]
     fn the_version_is_the_packages_own() {
