@@ -59,11 +59,11 @@ const SPELT_OUT: usize = 65_536;
 /// [`EngineError::Unsupported`] where another step is among them, or where the arrays would
 /// make too long a program.
 pub fn passes(case: &Case) -> Result<Vec<&Pass>, EngineError> {
-    let pass = |step| match step {
-        &Step::BatchNorm(ref pass) => Ok(&**pass),
+    let passes = case.steps.iter().map(|step| match step {
+        Step::BatchNorm(pass) => Ok(&**pass),
         _ => Err(EngineError::Unsupported("a step that is no forward pass".into())),
-    };
-    let passes: Vec<&Pass> = case.steps.iter().map(pass).collect::<Result<_, _>>()?;
+    });
+    let passes: Vec<&Pass> = passes.collect::<Result<_, _>>()?;
     match passes.iter().map(|pass| pass.input.len()).sum() {
         0..=SPELT_OUT => Ok(passes),
         numbers => Err(EngineError::Unsupported(format!("a program with {numbers} numbers in it"))),
