@@ -9,10 +9,9 @@
 mod reproduce;
 mod time;
 
-use std::collections::BTreeMap;
-
+use bn_engine_kit::script::{Backward, Forward, Layer, play};
 use bn_engine_kit::{same_shape, wanted};
-use bn_protocol::adapter::{Buffers, Layer, play};
+use bn_protocol::adapter::Buffers;
 use bn_protocol::capability::Capability;
 use bn_protocol::case::{Case, Mode, Pass};
 use bn_protocol::engine::{About, Engine, EngineError, Offer, Reproduction};
@@ -67,34 +66,32 @@ impl Loaded {
         Loaded { layer, device }
     }
 
-    fn pass_of_rank<const D: usize>(&mut self, pass: &Pass) -> Result<BTreeMap<Field, Tensor>, Refusal> {
+    fn forward_of_rank<const D: usize>(&mut self, pass: &Pass) -> Result<Forward, Refusal> {
         let Some(grad_output) = &pass.grad_output else {
-            return Ok([(Field::Output, from_burn(self.forward::<D>(pass)))].into());
+            return Ok(Forward { output: from_burn(self.without_gradients::<D>(pass)), backward: None });
         };
         let wanted = wanted(pass);
         let x = to_burn::<D>(&pass.input, &self.device).set_require_grad(wanted.input);
         self.layer.training = Param::from_bool(pass.mode == Mode::Train);
         let y = self.layer.forward(x.clone());
-        let mut fields = BTreeMap::from([(Field::Output, from_burn(y.clone()))]);
+        let output = from_burn(y.clone());
         same_shape(pass, grad_output).map_err(Refusal::unsorted)?;
-        let gradients = (y * to_burn(grad_output, &self.device)).sum().backward();
-        if wanted.input {
-            fields.extend(x.grad(&gradients).map(|gradient| (Field::GradInput, from_burn(gradient))));
-        }
-        if wanted.weight {
-            let gradient = self.layer.gamma.val().grad(&gradients);
-            fields.extend(gradient.map(|gradient| (Field::GradWeight, from_burn(gradient))));
-        }
-        if wanted.bias {
-            let gradient = self.layer.beta.val().grad(&gradients);
-            fields.extend(gradient.map(|gradient| (Field::GradBias, from_burn(gradient))));
-        }
-        Ok(fields)
+        let grad_output = to_burn(grad_output, &self.device);
+        let (gamma, beta) = (self.layer.gamma.val(), self.layer.beta.val());
+        let backward: Backward = Box::new(move || {
+            let gradients = (y * grad_output).sum().backward();
+            let input = x.grad(&gradients).map(from_burn).filter(|_| wanted.input);
+            let weight = gamma.grad(&gradients).map(from_burn).filter(|_| wanted.weight);
+            let bias = beta.grad(&gradients).map(from_burn).filter(|_| wanted.bias);
+            let named = [(Field::GradInput, input), (Field::GradWeight, weight), (Field::GradBias, bias)];
+            Ok(named.into_iter().filter_map(|(field, gradient)| Some((field, gradient?))).collect())
+        });
+        Ok(Forward { output, backward: Some(backward) })
     }
 
     /// A pass without gradients, as burn's users write one: to evaluate, on `valid()`, the
     /// layer as it is without autodiff.
-    fn forward<const D: usize>(&mut self, pass: &Pass) -> BurnTensor<D> {
+    fn without_gradients<const D: usize>(&mut self, pass: &Pass) -> BurnTensor<D> {
         match pass.mode {
             Mode::Train => {
                 self.layer.training = Param::from_bool(true);
@@ -106,16 +103,16 @@ impl Loaded {
 }
 
 impl Layer for Loaded {
-    fn pass(&mut self, pass: &Pass) -> Result<BTreeMap<Field, Tensor>, Refusal> {
+    fn forward(&mut self, pass: &Pass) -> Result<Forward, Refusal> {
         match pass.input.shape.len() {
-            1 => self.pass_of_rank::<1>(pass),
-            2 => self.pass_of_rank::<2>(pass),
-            3 => self.pass_of_rank::<3>(pass),
-            4 => self.pass_of_rank::<4>(pass),
-            5 => self.pass_of_rank::<5>(pass),
-            6 => self.pass_of_rank::<6>(pass),
-            7 => self.pass_of_rank::<7>(pass),
-            8 => self.pass_of_rank::<8>(pass),
+            1 => self.forward_of_rank::<1>(pass),
+            2 => self.forward_of_rank::<2>(pass),
+            3 => self.forward_of_rank::<3>(pass),
+            4 => self.forward_of_rank::<4>(pass),
+            5 => self.forward_of_rank::<5>(pass),
+            6 => self.forward_of_rank::<6>(pass),
+            7 => self.forward_of_rank::<7>(pass),
+            8 => self.forward_of_rank::<8>(pass),
             rank => panic!("this program was compiled for ranks from 1 to 8, not {rank}"),
         }
     }
@@ -156,7 +153,20 @@ fn from_burn<const D: usize>(tensor: BurnTensor<D>) -> Tensor {
 fn main() -> std::io::Result<()> {
     use Capability::*;
     let version = bn_engine_kit::locked_version(include_str!("../Cargo.lock"), "burn");
-    let claims = [F64, F32, F16, Bf16, Train, Eval, TrainBackward, EvalBackward, OutputMask, RankAny, Empty];
+    let claims = [
+        F64,
+        F32,
+        F16,
+        Bf16,
+        Train,
+        Eval,
+        TrainBackward,
+        EvalBackward,
+        DeferredBackward,
+        OutputMask,
+        RankAny,
+        Empty,
+    ];
     let about = About::new("burn", &version, claims);
     bn_engine_kit::serve(Burn(about.offering([Offer::Reproduce, Offer::Time])))
 }

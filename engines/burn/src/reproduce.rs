@@ -28,8 +28,7 @@ pub fn program(case: &Case) -> Result<Reproduction, EngineError> {
     let mut code = format!(
         "\
 // [dependencies]
-// burn = {{ version = \"{version}\", default-features = false,
-//     features = [\"std\", \"flex\", \"autodiff\"] }}
+// burn = {{ version = \"{version}\", features = [\"flex\"] }}
 use burn::module::{{{module}Param, RunningState}};
 use burn::nn::BatchNormConfig;
 use burn::tensor::{{DType, Device, Tensor, TensorData}};

@@ -10,8 +10,9 @@ mod time;
 
 use std::collections::BTreeMap;
 
+use bn_engine_kit::script::{Backward, Forward, Layer, play};
 use bn_engine_kit::{same_shape, wanted};
-use bn_protocol::adapter::{Buffers, Layer, play};
+use bn_protocol::adapter::Buffers;
 use bn_protocol::capability::Capability;
 use bn_protocol::case::{Case, Mode, Pass};
 use bn_protocol::engine::{About, Engine, EngineError, Offer, Reproduction};
@@ -65,39 +66,38 @@ impl Loaded {
         Ok(Loaded { layer, weight_and_bias: Some((weight, bias)) })
     }
 
-    fn forward_and_backward(&self, pass: &Pass) -> Result<BTreeMap<Field, Tensor>> {
+    fn forward_and_graph(&self, pass: &Pass) -> Result<Forward> {
         let train = pass.mode == Mode::Train;
         let input = to_candle(&pass.input)?;
         let Some(grad_output) = &pass.grad_output else {
-            return Ok([(Field::Output, from_candle(&self.layer.forward_t(&input, train)?)?)].into());
+            let output = from_candle(&self.layer.forward_t(&input, train)?)?;
+            return Ok(Forward { output, backward: None });
         };
         let wanted = wanted(pass);
         let x = Var::from_tensor(&input)?;
-        let y = match wanted.input {
-            true => self.layer.forward_t(&x, train)?,
-            false => self.layer.forward_t(&input, train)?,
-        };
-        let mut fields = BTreeMap::from([(Field::Output, from_candle(&y)?)]);
+        let y = self.layer.forward_t(if wanted.input { &x } else { &input }, train)?;
+        let output = from_candle(&y)?;
         same_shape(pass, grad_output).map_err(Error::msg)?;
-        let gradients = (y * to_candle(grad_output)?)?.sum_all()?.backward()?;
-        let mut answer = |field, wanted, var: &Var| -> Result<()> {
-            if let Some(gradient) = gradients.get(var).filter(|_| wanted) {
-                fields.insert(field, from_candle(gradient)?);
-            }
-            Ok(())
-        };
-        answer(Field::GradInput, wanted.input, &x)?;
-        if let Some((weight, bias)) = &self.weight_and_bias {
-            answer(Field::GradWeight, wanted.weight, weight)?;
-            answer(Field::GradBias, wanted.bias, bias)?;
+        let grad_output = to_candle(grad_output)?;
+        let mut sources = vec![(Field::GradInput, x, wanted.input)];
+        if let Some((weight, bias)) = self.weight_and_bias.clone() {
+            sources.push((Field::GradWeight, weight, wanted.weight));
+            sources.push((Field::GradBias, bias, wanted.bias));
         }
-        Ok(fields)
+        let gradients = move || -> Result<BTreeMap<Field, Tensor>> {
+            let gradients = (y * grad_output)?.sum_all()?.backward()?;
+            let asked = sources.iter().filter(|&&(_, _, wanted)| wanted);
+            let found = asked.filter_map(|(field, var, _)| Some((*field, gradients.get(var)?)));
+            found.map(|(field, gradient)| Ok((field, from_candle(gradient)?))).collect()
+        };
+        let backward: Backward = Box::new(|| gradients().map_err(Refusal::unsorted));
+        Ok(Forward { output, backward: Some(backward) })
     }
 }
 
 impl Layer for Loaded {
-    fn pass(&mut self, pass: &Pass) -> std::result::Result<BTreeMap<Field, Tensor>, Refusal> {
-        self.forward_and_backward(pass).map_err(Refusal::unsorted)
+    fn forward(&mut self, pass: &Pass) -> std::result::Result<Forward, Refusal> {
+        self.forward_and_graph(pass).map_err(Refusal::unsorted)
     }
 
     fn buffers(&self) -> Buffers {
@@ -137,8 +137,9 @@ fn from_candle(tensor: &CandleTensor) -> Result<Tensor> {
 fn main() -> std::io::Result<()> {
     use Capability::*;
     let version = bn_engine_kit::locked_version(include_str!("../Cargo.lock"), "candle-nn");
-    let claims =
-        [F64, F32, F16, Bf16, Train, Eval, TrainBackward, EvalBackward, OutputMask, NoAffine, RankAny, Empty];
-    let about = About::new("candle", &version, claims);
+    let dtypes = [F64, F32, F16, Bf16];
+    let passes = [Train, Eval, TrainBackward, EvalBackward, DeferredBackward, OutputMask];
+    let layers = [NoAffine, RankAny, Empty];
+    let about = About::new("candle", &version, dtypes.into_iter().chain(passes).chain(layers));
     bn_engine_kit::serve(Candle(about.offering([Offer::Reproduce, Offer::Time])))
 }

@@ -3,9 +3,11 @@
 //! An engine here is a framework's batch norm behind [`bn_protocol`]: it makes the layer that
 //! a case describes, drives it, and answers what the framework answers. What has nothing to
 //! do with any one framework is here: serving on the standard streams, which version was
-//! built, what a pass asks for ([`wanted`], [`same_shape`]), the clock ([`timing`]), and the
-//! source text of arrays for reproductions ([`source`]).
+//! built, scripts whose backward passes may wait ([`script`]), what a pass asks for
+//! ([`wanted`], [`same_shape`]), the clock ([`timing`]), and the source text of arrays for
+//! reproductions ([`source`]).
 
+pub mod script;
 pub mod source;
 pub mod timing;
 
@@ -59,15 +61,19 @@ const SPELT_OUT: usize = 65_536;
 /// [`EngineError::Unsupported`] where another step is among them, or where the arrays would
 /// make too long a program.
 pub fn passes(case: &Case) -> Result<Vec<&Pass>, EngineError> {
-    let passes = case.steps.iter().map(|step| match step {
-        Step::BatchNorm(pass) => Ok(&**pass),
-        _ => Err(EngineError::Unsupported("a step that is no forward pass".into())),
-    });
-    let passes: Vec<&Pass> = passes.collect::<Result<_, _>>()?;
+    let passes = only_passes(case)?;
     match passes.iter().map(|pass| pass.input.len()).sum() {
         0..=SPELT_OUT => Ok(passes),
         numbers => Err(EngineError::Unsupported(format!("a program with {numbers} numbers in it"))),
     }
+}
+
+fn only_passes(case: &Case) -> Result<Vec<&Pass>, EngineError> {
+    let pass = case.steps.iter().map(|step| match step {
+        Step::BatchNorm(pass) => Ok(&**pass),
+        _ => Err(EngineError::Unsupported("a step that is no forward pass".into())),
+    });
+    pass.collect()
 }
 
 #[cfg(test)]
