@@ -21,7 +21,9 @@ answered as an error. Only the call itself is watched, so that a slip of the eng
 import json
 import math
 import os
+import re
 import sys
+import textwrap
 import time
 import traceback
 
@@ -277,32 +279,32 @@ def python_list(numbers, dtype):
     return short if math.isnan(value) or float(dtype(float(short))) == value else repr(value)
 
 
-def script(case, imports, layer, steps):
-    """A program for the framework's maintainers out of the lines of its parts; `steps` is a list for each step.
+def script(case, imports, layer, step_lines):
+    """A program for the framework's maintainers that plays the case.
 
-    A step but the last may raise: what it was refused for is printed, and the next one is played.
+    `layer` are the lines that make the layer `bn`. `step_lines(step, mark)` gives the lines of a step, and those of
+    its backward pass; `mark` ends the names of what the backward pass needs, if it has to wait for other steps.
     """
-    lines = [f"# {case['name']}: {line}" if not i else f"# {line}" for i, line in enumerate(wrapped(case["note"]))]
-    body = list(layer)
+    steps, blocks, late = case["steps"], [], []
     for index, step in enumerate(steps):
-        body.append("")
-        if len(steps) > 1:
-            body.append(f"print({f'step {index}'!r})")
-        if index < len(steps) - 1:
-            guarded = ["    " + line for line in step]
-            body += ["try:", *guarded, "except Exception as refusal:", '    print("refused:", refusal)']
-        else:
-            body += step
-    text = "\n".join(body)
-    used = [name for name in ("inf", "nan") if any(name == word.strip("[](),-") for word in text.split())]
-    special = [f"from math import {', '.join(used)}"] if used else []
-    return "\n".join([*lines, *special, *imports, "", text, ""])
-
-
-def wrapped(text, width=100):
-    import textwrap
-
-    return textwrap.wrap(text, width) or [""]
+        waits = step.get("backward_at_end", False)
+        now, backward = step_lines(step, f"_{index}" if waits else "")
+        blocks.append((f"step {index}", now if waits else now + backward))
+        if waits:
+            late.append((f"backward of step {index}", backward))
+    blocks += late
+    body = list(layer)
+    for title, lines in blocks[:-1]:
+        # What a step is refused for is printed, and the next one is played.
+        guarded = ["    " + line for line in lines]
+        refused = ["except Exception as refusal:", '    print("refused:", refusal)']
+        body += ["", f'print("{title}")', "try:", *guarded, *refused]
+    title, lines = blocks[-1]
+    body += ["", *([f'print("{title}")'] if len(blocks) > 1 else []), *lines]
+    special = [name for name in ("inf", "nan") if re.search(rf"\b{name}\b", "\n".join(body))]
+    comment = textwrap.wrap(f"{case['name']}: {case['note']}", 110, initial_indent="# ", subsequent_indent="# ")
+    head = [*comment, *([f"from math import {', '.join(special)}"] if special else []), *imports]
+    return "\n".join([*head, "", *body, ""])
 
 
 # The protocol

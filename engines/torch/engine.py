@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """PyTorch's modules: torch.nn.BatchNorm1d, 2d and 3d, driven as a user drives them.
 
-Rank "any" is torch.nn.SyncBatchNorm, which without a process group is batch norm for every rank from 2 up. Gradients
-come from torch.autograd.grad, folding from torch.nn.utils.fusion. Batches in parts are not claimed: SyncBatchNorm
-joins them on a GPU only. One thread, because some results depend on their number.
+The modules differ in the ranks that they take and in nothing else; rank "any" has SyncBatchNorm's check of it.
+Gradients come from torch.autograd.grad, folding from torch.nn.utils.fusion. Batches in parts are not claimed:
+SyncBatchNorm joins them on a GPU only. One thread, because some results depend on their number.
 """
 
 import os
@@ -20,7 +20,14 @@ CLAIMS = """f64 f32 f16_with_f32 bf16_with_f32 f16 bf16 other_dtypes train eval 
 double_backward deferred_backward output_mask no_affine partial_affine no_tracking cumulative_momentum counter rank_1d
 rank_2d rank_3d rank_any channels_last strided empty reset fold""".split()
 
-CLASSES = {"1d": "BatchNorm1d", "2d": "BatchNorm2d", "3d": "BatchNorm3d", "any": "SyncBatchNorm"}
+
+class BatchNormAny(torch.nn.BatchNorm1d):
+    """Batch norm for every rank from 2 up."""
+
+    _check_input_dim = torch.nn.SyncBatchNorm._check_input_dim
+
+
+CLASSES = {"1d": torch.nn.BatchNorm1d, "2d": torch.nn.BatchNorm2d, "3d": torch.nn.BatchNorm3d, "any": BatchNormAny}
 DTYPES = {
     "f64": torch.float64,
     "f32": torch.float32,
@@ -81,7 +88,7 @@ class Layer(kit.Layer):
     def __init__(self, case):
         self.state = state = case["state"]
         layer = case["layer"]
-        self.module = module = getattr(torch.nn, CLASSES[layer["rank"]])(
+        self.module = module = CLASSES[layer["rank"]](
             layer["num_features"],
             eps=kit.number(layer["eps"]),
             momentum=None if layer["momentum"] is None else kit.number(layer["momentum"]),
@@ -244,10 +251,13 @@ def tensor_literal(tensor):
 def reproduce(case):
     layer, state = case["layer"], case["state"]
     eps, momentum = (None if layer[name] is None else kit.number(layer[name]) for name in ("eps", "momentum"))
+    rank = "1d" if layer["rank"] == "any" else layer["rank"]
+    any_rank = ["torch.nn.BatchNorm1d._check_input_dim = torch.nn.SyncBatchNorm._check_input_dim"]
     lines = [
-        f"bn = torch.nn.{CLASSES[layer['rank']]}(",
-        f"    {layer['num_features']}, eps={eps}, momentum={momentum}, affine={bool(state['weight'] or state['bias'])},",
-        f"    track_running_stats={layer['track_running_stats']},",
+        *(any_rank if layer["rank"] == "any" else []),
+        f"bn = torch.nn.BatchNorm{rank}(",
+        f"    {layer['num_features']}, eps={eps}, momentum={momentum},",
+        f"    affine={bool(state['weight'] or state['bias'])}, track_running_stats={layer['track_running_stats']},",
         ")",
     ]
     for name in ("weight", "bias"):
@@ -257,33 +267,36 @@ def reproduce(case):
         lines.append(f"bn.{name} = {state[name] and tensor_literal(state[name])}")
     count = state["num_batches_tracked"]
     lines.append(f"bn.num_batches_tracked = {None if count is None else f'torch.tensor({count})'}")
-    imports = ["import torch", "from torch.nn.utils import fusion", "", "torch.set_num_threads(1)"]
+    folds = any(step["op"] == "fold" for step in case["steps"])
+    imports = ["import torch", *(["from torch.nn.utils import fusion"] if folds else []), "torch.set_num_threads(1)"]
     imports.append("torch.set_printoptions(precision=10, threshold=100000)")
-    return kit.script(case, imports, lines, [step_lines(step, state) for step in case["steps"]])
+    return kit.script(case, imports, lines, lambda step, mark: step_lines(step, state, mark))
 
 
-def step_lines(step, state):
+def step_lines(step, state, mark):
     if step["op"] == "reset":
-        return [f"bn.reset_{step['what']}()", "print(bn.state_dict())"]
+        return [f"bn.reset_{step['what']}()", "print(bn.state_dict())"], []
     if step["op"] == "fold":
-        return fold_lines(step)
+        return fold_lines(step), []
     wanted = kit.wanted(step, state)
-    names = {"input": "x", "weight": "bn.weight", "bias": "bn.bias"}
-    lines = [f"x = {tensor_literal(step['input'])}" + (".requires_grad_()" if wanted else "")]
-    lines += [f"y = bn.{step['mode']}()(x)", 'print("output", y)']
-    if wanted:
-        graph = ", create_graph=True" if step.get("cotangents") else ""
-        leaves = "".join(names[name] + ", " for name in wanted)
-        targets = "".join(f"grad_{name}, " for name in wanted)
-        lines += [f"g = {tensor_literal(step['grad_output'])}" + (".requires_grad_()" if graph else "")]
-        lines += [f"{targets}= torch.autograd.grad(y, ({leaves}), g{graph})"]
-        lines += [f'print("grad_{name}", grad_{name})' for name in wanted]
-    if step.get("cotangents"):
-        given = {name: step["cotangents"][f"grad_{name}"] for name in wanted}
-        terms = [f"({tensor_literal(value)} * grad_{name}).sum()" for name, value in given.items() if value]
-        lines += [f"S = {' + '.join(terms)}", "leaves = [g, x" + (", bn.weight]" if state["weight"] else "]")]
-        lines += ['print("second", torch.autograd.grad(S, leaves, materialize_grads=True))']
-    return [*lines, "print(list(bn.named_buffers()))"]
+    x, y, g = f"x{mark}", f"y{mark}", f"g{mark}"
+    forward = [f"{x} = {tensor_literal(step['input'])}" + (".requires_grad_()" if wanted else "")]
+    forward += [f"{y} = bn.{step['mode']}()({x})", f'print("output", {y})', "print(list(bn.named_buffers()))"]
+    if not wanted:
+        return forward, []
+    twice = step.get("cotangents")
+    names = {"input": x, "weight": "bn.weight", "bias": "bn.bias"}
+    leaves = ", ".join(names[name] for name in wanted)
+    backward = [f"{g} = {tensor_literal(step['grad_output'])}" + (".requires_grad_()" if twice else "")]
+    backward += [f"gradients = torch.autograd.grad({y}, [{leaves}], {g}{', create_graph=True' if twice else ''})"]
+    backward += [f'print("gradients of {', '.join(wanted)}:", gradients)']
+    if twice:
+        given = [(index, twice[f"grad_{name}"]) for index, name in enumerate(wanted)]
+        terms = [f"({tensor_literal(value)} * gradients[{index}]).sum()" for index, value in given if value]
+        leaves = f"({g}, {x}, bn.weight)" if state["weight"] else f"({g}, {x})"
+        backward += [f"S = {' + '.join(terms)}"]
+        backward += [f'print("second", torch.autograd.grad(S, {leaves}, materialize_grads=True))']
+    return forward, backward
 
 
 def fold_lines(step):
