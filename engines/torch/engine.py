@@ -289,7 +289,7 @@ def step_lines(step, state, mark):
     leaves = ", ".join(names[name] for name in wanted)
     backward = [f"{g} = {tensor_literal(step['grad_output'])}" + (".requires_grad_()" if twice else "")]
     backward += [f"gradients = torch.autograd.grad({y}, [{leaves}], {g}{', create_graph=True' if twice else ''})"]
-    backward += [f'print("gradients of {', '.join(wanted)}:", gradients)']
+    backward += [f'print("gradients of", {wanted}, gradients)']
     if twice:
         given = [(index, twice[f"grad_{name}"]) for index, name in enumerate(wanted)]
         terms = [f"({tensor_literal(value)} * gradients[{index}]).sum()" for index, value in given if value]
