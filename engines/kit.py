@@ -14,8 +14,9 @@ What an engine may do:
 
 What counts as a refusal: the framework said no. An exception of the classes that it raises to reject what it was
 given (see `Rejections`), out of a call to its public interface, is a refusal with the framework's own message. Any
-other exception (ZeroDivisionError, AssertionError, IndexError, ...) is an accident inside the framework and is
-answered as an error. Only the call itself is watched, so that a slip of the engine's cannot pass for a refusal.
+other exception (ZeroDivisionError, AssertionError, AttributeError, ...) is an accident inside the framework and is
+answered as an error, and so is one that Python words itself, such as "tuple index out of range". Only the call is
+watched, so that a slip of the engine's cannot pass for a refusal.
 """
 
 import json
@@ -31,6 +32,8 @@ import numpy as np
 
 PROTOCOL = 1
 WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+# How Python words a TypeError or an IndexError of its own.
+ACCIDENTS = ("index out of range", "unsupported operand type", "bad operand type", "'NoneType'", "must be real number")
 STATISTICS = ("running_mean", "running_var")
 
 
@@ -72,8 +75,8 @@ class Rejections:
         return self
 
     def __exit__(self, class_, exception, _):
-        if class_ is not None and issubclass(class_, self.classes):
-            message = next(iter(str(exception).strip().splitlines()), class_.__name__)
+        message = next(iter(str(exception).strip().splitlines()), "")
+        if class_ and issubclass(class_, self.classes) and not any(part in message for part in ACCIDENTS):
             kind = next((kind for part, kind in self.kinds if part in message), "unsorted")
             raise Refused(kind, message) from exception
 
