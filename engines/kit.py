@@ -293,7 +293,7 @@ def script(case, imports, layer, step_lines):
         waits = step.get("backward_at_end", False)
         now, backward = step_lines(step, f"_{index}" if waits else "")
         blocks.append((f"step {index}", now if waits else now + backward))
-        if waits:
+        if waits and backward:
             late.append((f"backward of step {index}", backward))
     blocks += late
     body = list(layer)

@@ -88,6 +88,7 @@ def time(timing):
 # Reproductions
 
 APPLY = '''
+@partial(jax.jit, static_argnums=3)
 def apply(params, rest, x, evaluate):
     bn = nnx.merge(graph, params, rest)
     return bn(x, use_running_average=evaluate), nnx.state(bn, nnx.BatchStat)
@@ -107,7 +108,7 @@ def reproduce(case):
             kind = "Param" if name in ("weight", "bias") else "BatchStat"
             lines.append(f"bn.{variable} = nnx.{kind}({kit_jax.literal(state[name])})")
     lines += ["graph, params, rest = nnx.split(bn, nnx.Param, ...)", "", *APPLY]
-    imports = ["import jax", "import jax.numpy as jnp", "from flax import nnx", ""]
+    imports = ["from functools import partial", "", "import jax", "import jax.numpy as jnp", "from flax import nnx", ""]
     if any(step["input"]["dtype"] == "f64" for step in case["steps"]):
         imports.append('jax.config.update("jax_enable_x64", True)')
     imports.append("jnp.set_printoptions(precision=10, threshold=100000)")

@@ -45,7 +45,7 @@ class Layer(kit.Layer):
                 eps=kit.number(layer["eps"]),
                 momentum=kit.number(layer["momentum"]),
                 affine=bool(self.state["weight"]),
-                track_running_stats=layer["track_running_stats"],
+                track_running_stats=tracks(case),
             )
         for name in ("weight", "bias", *kit.STATISTICS):
             if self.state[name]:
@@ -124,6 +124,11 @@ class Layer(kit.Layer):
             self.bn[name] = kept[name]
 
 
+def tracks(case):
+    """A layer without running statistics is here what one that does not track is."""
+    return case["layer"]["track_running_stats"] and any(case["state"][name] for name in kit.STATISTICS)
+
+
 def is_asked_for(field, wanted):
     return field.startswith("second_") or field.removeprefix("grad_") in wanted
 
@@ -170,7 +175,7 @@ def literal(tensor):
 def reproduce(case):
     layer, state = case["layer"], case["state"]
     eps, momentum = kit.number(layer["eps"]), kit.number(layer["momentum"])
-    options = f"affine={bool(state['weight'])}, track_running_stats={layer['track_running_stats']}"
+    options = f"affine={bool(state['weight'])}, track_running_stats={tracks(case)}"
     lines = [f"bn = nn.BatchNorm({layer['num_features']}, eps={eps}, momentum={momentum}, {options})"]
     for name in ("weight", "bias", *kit.STATISTICS):
         if state[name]:

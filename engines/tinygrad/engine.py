@@ -52,7 +52,7 @@ class Layer(kit.Layer):
                 layer["num_features"],
                 eps=kit.number(layer["eps"]),
                 affine=bool(self.state["weight"] or self.state["bias"]),
-                track_running_stats=layer["track_running_stats"],
+                track_running_stats=tracks(case),
                 momentum=kit.number(layer["momentum"]),
             )
         for name in ("weight", "bias", *kit.STATISTICS):
@@ -88,6 +88,11 @@ class Layer(kit.Layer):
             return {name: from_tinygrad(value) for name, value in fields.items()}
 
         return from_tinygrad(y), backward if wanted else None
+
+
+def tracks(case):
+    """A layer without running statistics is here what one that does not track is."""
+    return case["layer"]["track_running_stats"] and any(case["state"][name] for name in kit.STATISTICS)
 
 
 def gradients(step, y, leaves, wanted):
@@ -137,7 +142,7 @@ def reproduce(case):
     affine = bool(state["weight"] or state["bias"])
     lines = [
         f"bn = nn.BatchNorm({layer['num_features']}, eps={eps}, affine={affine}, momentum={momentum},",
-        f"                  track_running_stats={layer['track_running_stats']})",
+        f"                  track_running_stats={tracks(case)})",
     ]
     for name in ("weight", "bias", *kit.STATISTICS):
         lines.append(f"bn.{name} = {state[name] and literal(state[name])}")
