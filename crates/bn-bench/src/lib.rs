@@ -16,6 +16,7 @@
 pub mod binomial;
 pub mod contestants;
 pub mod cuda;
+pub mod engine;
 mod expected;
 pub mod gate;
 pub mod history;

@@ -11,7 +11,7 @@ use crate::record::{Record, Remarks, Row};
 pub(crate) const WIDTH: u16 = 100;
 
 /// Lines above, below and under the head; none between rows.
-pub(crate) const LINES: TableStyle = {
+pub const LINES: TableStyle = {
     let line = LineStyle::none().fill('─').junction('─');
     TableStyle::new().top_border(line).header_separator(line).bottom_border(line)
 };

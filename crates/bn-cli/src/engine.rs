@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use bn_cuda::emulator::{Emulator, Schedule};
 use bn_cuda::gpu::Gpu;
 use bn_cuda::{CudaEngine, DeviceError};
+use bn_findings::adapters::Adapters;
 use bn_suite::check::{CaseReport, Replay};
 use bn_suite::engine::{About, Engine};
 use bn_suite::engines::process::{Limits, ProcessEngine};
@@ -18,7 +19,6 @@ use bn_suite::golden::Golden;
 use bn_suite::{mutants, runner};
 use clap::{Args, ValueEnum};
 
-use crate::adapters::Adapters;
 use crate::names;
 
 /// The engine that runs in a process of its own, so that a crash of libtorch

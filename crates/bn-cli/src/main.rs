@@ -17,7 +17,6 @@
 //! itself was wrong (usage, unreadable fixtures, an engine that does not start), 3 when
 //! nothing was run for want of a device.
 
-mod adapters;
 mod commands;
 mod engine;
 mod invocation;

@@ -4,10 +4,10 @@
 //! against too; a case that is too large to store is solved anew.
 
 use std::collections::{HashMap, HashSet};
-use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use bn_findings::checkout::found;
 use bn_suite::case::Case;
 use bn_suite::catalogue::{self, Entry, random};
 use bn_suite::fixtures::{self, SCHEMA_FILE};
@@ -68,19 +68,6 @@ impl FixturesArgument {
                 .context("no folder `fixtures` here or above; name it with --fixtures"),
         }
     }
-}
-
-/// The first folder of that name that will do, upward from the working folder,
-/// then upward from this program (which stands in `target/` of a checkout).
-pub fn found(name: &str, will_do: impl Fn(&Path) -> bool) -> Option<PathBuf> {
-    let here = env::current_dir().ok()?;
-    if will_do(Path::new(name)) {
-        return Some(name.into());
-    }
-    let program = env::current_exe().ok();
-    let starts = [Some(here.as_path()), program.as_deref()];
-    let folders = starts.into_iter().flatten().flat_map(Path::ancestors);
-    folders.map(|folder| folder.join(name)).find(|folder| will_do(folder))
 }
 
 /// The cases of one group, one case, or all, with their truth, in the order of

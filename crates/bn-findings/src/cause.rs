@@ -11,7 +11,7 @@ use bn_suite::mutants;
 use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::{Arithmetic, Kept};
-use crate::words::WORDS;
+use crate::words::{KINDS, WORDS};
 
 /// How bad a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -89,17 +89,17 @@ impl Cause {
         if let Some((_, title, explanation)) = WORDS.iter().find(|(known, ..)| *known == id) {
             return cause(title, explanation);
         }
-        match mutants::by_name(id) {
-            Some(mutant) => cause(
-                mutant.fault,
-                &format!(
-                    "The answers are those of the suite's mutant {id}, which is batch norm with this one \
-                     thing changed. `bn mutants --mutant {id}` lists the cases that refuse it."
-                ),
-            ),
-            None => {
-                cause(detail, "No mistake that the suite knows by name answers so. The cases below show it.")
-            }
+        if let Some(mutant) = mutants::by_name(id) {
+            let explanation = format!(
+                "The answers are those of the suite's mutant {id}, which is batch norm with this one thing changed. \
+                 bn mutants --mutant {id} lists the cases that refuse it."
+            );
+            return cause(mutant.fault, &explanation);
         }
+        let of_kind = KINDS.iter().find(|(beginning, _)| id.starts_with(beginning));
+        cause(
+            detail,
+            of_kind.map_or("The form of the answer is not what the case asks for.", |(_, text)| text),
+        )
     }
 }

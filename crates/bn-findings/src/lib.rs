@@ -8,9 +8,11 @@
 //! roughly (*inaccurate*), another one as its documentation says (*convention*), or declines
 //! what it claims (*unsupported*).
 
+pub mod adapters;
 pub mod arithmetic;
 mod candidates;
 pub mod cause;
+pub mod checkout;
 pub mod describe;
 pub mod explain;
 pub mod findings;

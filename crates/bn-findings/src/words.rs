@@ -1,13 +1,57 @@
 //! The causes in words, for those who have to mend them.
 
+/// What is said of causes that have no words of their own, by the beginning of the id.
+pub const KINDS: &[(&str, &str)] = &[
+    (
+        "crashes-on-",
+        "A panic or an internal error is no refusal: the caller cannot tell it from a fault of the program. Return an \
+         error that says what was expected and what came.",
+    ),
+    (
+        "crashes: ",
+        "The step is one that batch norm defines, and the program ended or raised an error that is not about the input. \
+         The message is the engine's own.",
+    ),
+    (
+        "declines: ",
+        "The engine claims all that the step needs, and answers with an error. Either the claim is too wide or the \
+         check is.",
+    ),
+    (
+        "unsupported: ",
+        "The engine claims all that the case needs, and says that it cannot do it. Either the claim is too wide or \
+         something is missing.",
+    ),
+    (
+        "not-finite-",
+        "An element that should be an ordinary number came out as NaN or infinite. Most often something overflowed on \
+         the way, or 0 was divided by 0.",
+    ),
+    (
+        "special-values-",
+        "A NaN or an infinity in the input reaches what depends on it and nothing else, as IEEE 754 has it. Here it is \
+         lost, or spreads.",
+    ),
+    (
+        "accepts-",
+        "What PyTorch refuses is computed, and nobody learns that something does not fit. Check first, and refuse with \
+         an error that says what was expected and what came.",
+    ),
+    (
+        "unexplained-",
+        "The values are beyond what any arithmetic may lose, and no mistake that the suite knows by name answers so. \
+         The cases below show it.",
+    ),
+];
+
 /// Id, title, explanation. A title goes with an engine as its subject: "tracks the biased
 /// variance".
 pub const WORDS: &[(&str, &str, &str)] = &[
     (
         "running-var-biased",
         "running_var tracks the biased variance",
-        "The batch is normalised by Σ(x − μ)²/n, but running_var tracks Σ(x − μ)²/(n − 1). Multiply by \
-         n/(n − 1) before blending; otherwise evaluation after training differs from PyTorch's, most of all \
+        "PyTorch normalises a batch by Σ(x − μ)²/n and lets running_var track Σ(x − μ)²/(n − 1); here it tracks the \
+         former. Multiply by n/(n − 1) before blending: without it, evaluation differs, most of all after batches \
          with few values per channel.",
     ),
     (

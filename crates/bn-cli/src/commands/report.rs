@@ -4,12 +4,12 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use bn_findings::adapters::Adapters;
 use bn_findings::registry::{Conventions, Registry};
 use bn_findings::scoreboard::{Board, markdown::markdown, page::page};
 use bn_page::WholeFile;
 use clap::Args;
 
-use crate::adapters::Adapters;
 use crate::style;
 
 /// What `bn report` takes.

@@ -41,6 +41,8 @@ pub struct NotRun {
     pub name: String,
     /// Why it did not run.
     pub reason: String,
+    /// The day on which it was tried.
+    pub date: String,
 }
 
 #[derive(Deserialize)]
@@ -124,11 +126,12 @@ impl Board {
         self.registry.find(name).map_or(name, |engine| &engine.title)
     }
 
-    /// How severe a cause is for an engine, what it documents considered.
+    /// How severe a cause is for an engine: another function that it documents is a convention.
+    /// What is inaccurate is so with or without a word about it.
     pub fn severity(&self, record: &Record, cause: &str) -> Severity {
-        match self.conventions.find(&record.engine.name, cause) {
-            Some(_) => Severity::Convention,
-            None => record.severity(cause),
+        match (record.severity(cause), self.conventions.find(&record.engine.name, cause)) {
+            (Severity::Wrong, Some(_)) => Severity::Convention,
+            (severity, _) => severity,
         }
     }
 

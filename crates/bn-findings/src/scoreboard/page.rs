@@ -124,7 +124,7 @@ fn not_run(board: &Board) -> Markup {
         @if !board.not_run.is_empty() {
             h3 { "Not run" }
             ul { @for engine in &board.not_run {
-                li { b { (engine.name) } ": " (engine.reason) }
+                li { b { (engine.name) } " (" (engine.date) "): " (engine.reason) }
             } }
         }
     }

@@ -3,6 +3,7 @@
 //! | | |
 //! |---|---|
 //! | `bn-perf` | measures the layers of a network, as a table or as a [`bn_bench::Record`] in JSON |
+//! | `bn-perf --engine NAME` | the same, with a framework in libtorch's place |
 //! | `bn-perf schema` | the JSON Schema of that record |
 //! | `bn-perf gate --base REV` | whether the checkout is slower than a commit |
 //! | `bn-perf report --history FILE` | a page of what was measured so far |
@@ -11,6 +12,7 @@
 //! result of ours was, 3 when nothing was run for want of a device. The gate's verdict
 //! besides: 1 slower, 3 none.
 
+mod engine;
 mod gate;
 mod measure;
 mod output;

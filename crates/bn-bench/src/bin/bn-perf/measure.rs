@@ -14,12 +14,17 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::engine;
 use crate::output::{Format, OutputArguments};
 
 /// What to measure, and what to make of it. Every option that can be given several
 /// times takes a list as well: --threads 1,2.
 #[derive(Args)]
 pub struct Arguments {
+    /// Time a framework of engines/registry.json against our engine, each through its public
+    /// calls, in place of libtorch; `scripts/engines setup NAME` sets it up.
+    #[arg(long, value_name = "NAME", conflicts_with_all = NOT_OF_A_RACE)]
+    engine: Option<String>,
     /// Whose layers.
     #[arg(long = "network", value_delimiter = ',', default_value = "resnet50", value_parser = network_names())]
     networks: Vec<String>,
@@ -51,6 +56,10 @@ pub struct Arguments {
     #[command(flatten)]
     output: OutputArguments,
 }
+
+/// What a race against a framework does not let one choose.
+const NOT_OF_A_RACE: [&str; 8] =
+    ["device", "threads", "dtypes", "layouts", "ops", "seconds_per_row", "cache", "history"];
 
 /// Where to measure.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -96,6 +105,9 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// Measures, and prints or writes.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let settings = arguments.settings();
+    if let Some(name) = &arguments.engine {
+        return engine::run(name, &settings.networks, settings.batch, &arguments.output);
+    }
     let on_cuda = arguments.device == Device::Cuda;
     ensure!(!on_cuda || settings.threads == [1], "--threads are the processor's, and --device is cuda");
     let output = arguments.output.open()?;

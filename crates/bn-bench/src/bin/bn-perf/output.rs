@@ -48,13 +48,20 @@ impl OutputArguments {
 }
 
 impl Output {
-    /// Writes the text, and the line.
-    pub fn finish(self, text: &str, line: impl FnOnce() -> Line) -> Result<()> {
+    /// Writes the text.
+    pub fn write(self, text: &str) -> Result<()> {
         match self.file {
             Some(file) => file.finish(text)?,
             None => print!("{text}"),
         }
-        if let Some(history) = &self.history {
+        Ok(())
+    }
+
+    /// Writes the text, and the line.
+    pub fn finish(self, text: &str, line: impl FnOnce() -> Line) -> Result<()> {
+        let history = self.history.clone();
+        self.write(text)?;
+        if let Some(history) = &history {
             history::append(history, &line())?;
         }
         Ok(())

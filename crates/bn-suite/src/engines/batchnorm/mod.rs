@@ -9,6 +9,7 @@
 mod any_layer;
 mod arrays;
 mod steps;
+mod timing;
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,9 @@ use ::batchnorm::Error;
 
 use crate::capability::Capability;
 use crate::case::{Case, Step};
-use crate::engine::{About, Engine, EngineError};
+use crate::engine::{About, Engine, EngineError, Offer};
 use crate::outcome::{Field, Outcome, Refusal, RefusalKind};
+use crate::protocol::timing::{Timed, Timing};
 use crate::tensor::{DType, Tensor};
 use any_layer::AnyLayer;
 use steps::{Backward, dtype_of, play};
@@ -29,7 +31,8 @@ pub struct BatchnormEngine {
 
 impl Default for BatchnormEngine {
     fn default() -> Self {
-        BatchnormEngine { about: About::new("batchnorm", env!("CARGO_PKG_VERSION"), Capability::all()) }
+        let about = About::new("batchnorm", env!("CARGO_PKG_VERSION"), Capability::all());
+        BatchnormEngine { about: about.offering([Offer::Time]) }
     }
 }
 
@@ -71,6 +74,10 @@ impl Engine for BatchnormEngine {
             }
         }
         Ok(outcomes)
+    }
+
+    fn time(&mut self, timing: &Timing) -> Result<Timed, EngineError> {
+        timing::time(timing)
     }
 }
 

@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
-use bn_findings::registry::{CONVENTIONS, Conventions, REGISTRY, Registry};
-
-use crate::selection;
+use crate::checkout;
+use crate::registry::{CONVENTIONS, Conventions, REGISTRY, Registry, RegistryError};
 
 /// The script that sets adapters up and starts them.
 const SCRIPT: &str = "scripts/engines";
@@ -19,8 +17,11 @@ pub struct Adapters {
 
 impl Adapters {
     /// The one here, above, or beside the checkout that built this program.
-    pub fn find() -> Result<Option<Adapters>> {
-        let folder = selection::found("engines", |folder| folder.join(REGISTRY).is_file());
+    ///
+    /// # Errors
+    /// [`RegistryError`] for a registry that cannot be read.
+    pub fn find() -> Result<Option<Adapters>, RegistryError> {
+        let folder = checkout::found("engines", |folder| folder.join(REGISTRY).is_file());
         folder.map(|folder| Ok(Adapters { registry: Registry::read(&folder)?, folder })).transpose()
     }
 
@@ -31,10 +32,13 @@ impl Adapters {
         vec![script.to_string_lossy().into_owned(), "serve".into(), name.into()]
     }
 
-    /// The conventions that the frameworks document.
-    pub fn conventions(&self) -> Result<Conventions> {
+    /// The conventions that the frameworks document; none without the file.
+    ///
+    /// # Errors
+    /// [`RegistryError`] for a file that cannot be read.
+    pub fn conventions(&self) -> Result<Conventions, RegistryError> {
         match self.folder.join(CONVENTIONS).is_file() {
-            true => Ok(Conventions::read(&self.folder)?),
+            true => Conventions::read(&self.folder),
             false => Ok(Conventions::default()),
         }
     }

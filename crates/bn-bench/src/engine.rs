@@ -1,0 +1,240 @@
+//! A framework's batch norm against ours, each through its public calls.
+//!
+//! The framework runs in a program of its own, which is asked over the engine protocol to
+//! time a pass; our engine is asked the same in this one. Both make the same input, allocate
+//! what a call gives, and are asked in turns: a *round* is A B B A, a turn three calls, and a
+//! round's ratio (B + B)/(A + A) of their medians. What it came to is checked before it
+//! counts: values of two channels of the very answer that was timed, against the suite's
+//! truth and its allowance.
+
+use anyhow::{Context, Result, ensure};
+use bn_suite::case::{Case, Layer, Mode, Pass, State, Step};
+use bn_suite::check::{Difference, differences};
+use bn_suite::engine::{Engine, Offer};
+use bn_suite::golden::ExpectedField;
+use bn_suite::outcome::Field;
+use bn_suite::protocol::timing::{Op, Timing, element};
+use bn_suite::tensor::{DType, Tensor};
+use bn_suite::truth;
+
+use crate::networks::{Network, shape_name};
+use crate::statistics::{geometric_mean, median, median_interval};
+
+/// Calls of a turn.
+const CALLS: usize = 3;
+/// Values that are compared, of each of two channels.
+const PROBES: usize = 64;
+
+/// A shape and a pass: how long both take.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Row {
+    /// `8x64x56x56`.
+    pub shape: String,
+    /// How many layers of the network have it.
+    pub count: usize,
+    /// The pass.
+    pub op: Op,
+    /// Our time, in seconds: the median over the rounds.
+    pub ours: f64,
+    /// The engine's.
+    pub theirs: f64,
+    /// The engine's time / ours: the median of the rounds, and its 95 % interval.
+    pub ratio: f64,
+    /// See `ratio`.
+    pub interval: [f64; 2],
+    /// Every turn of every round: ours, theirs, theirs, ours, in seconds.
+    pub rounds: Vec<[f64; 4]>,
+}
+
+/// Races the two over a network's layers in f32. `done` is called after each row.
+///
+/// # Errors
+/// An engine that is not timed, fails, or answers what is not batch norm.
+pub fn race(
+    ours: &mut dyn Engine,
+    theirs: &mut dyn Engine,
+    network: &Network,
+    (batch, rounds): (usize, usize),
+    mut done: impl FnMut(&Row),
+) -> Result<Vec<Row>> {
+    let name = theirs.about().name.clone();
+    ensure!(theirs.about().offers.contains(&Offer::Time), "{name} does not offer to be timed");
+    let mut rows = Vec::new();
+    for layer in &network.layers {
+        let shape = layer.shape(batch);
+        let truths = [0, layer.channels - 1].map(|channel| Truth::of(&shape, channel));
+        for op in [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain] {
+            let probes = truths.iter().flat_map(|truth| &truth.places).copied().collect();
+            let timing = Timing { op, shape: shape.clone(), dtype: DType::F32, calls: CALLS, probes };
+            let mut turn = |engine: &mut dyn Engine| -> Result<f64> {
+                let timed = engine.time(&timing).with_context(|| engine.about().name.clone())?;
+                ensure!(timed.seconds.len() == CALLS, "{} times for {CALLS} calls", timed.seconds.len());
+                for (truth, probes) in truths.iter().zip(timed.probes.chunks(PROBES)) {
+                    truth.check(op, probes).with_context(|| {
+                        format!("{}, {} of {}", engine.about().name, op.name(), shape_name(&shape))
+                    })?;
+                }
+                Ok(median(&timed.seconds))
+            };
+            let mut all = Vec::new();
+            for _ in 0..rounds {
+                all.push([turn(ours)?, turn(theirs)?, turn(theirs)?, turn(ours)?]);
+            }
+            let row = Row::new(shape_name(&shape), layer.count, op, all);
+            done(&row);
+            rows.push(row);
+        }
+    }
+    Ok(rows)
+}
+
+impl Row {
+    fn new(shape: String, count: usize, op: Op, rounds: Vec<[f64; 4]>) -> Row {
+        let ratios: Vec<f64> = rounds.iter().map(|[a, b, c, d]| (b + c) / (a + d)).collect();
+        let of = |time: fn(&[f64; 4]) -> f64| median(&rounds.iter().map(time).collect::<Vec<_>>());
+        Row {
+            shape,
+            count,
+            op,
+            ours: of(|[a, _, _, d]| (a + d) / 2.0),
+            theirs: of(|[_, b, c, _]| (b + c) / 2.0),
+            ratio: median(&ratios),
+            interval: median_interval(&ratios),
+            rounds,
+        }
+    }
+}
+
+/// The geometric mean of the ratios of a pass, over all layers of the network.
+pub fn mean(rows: &[Row], op: Op) -> f64 {
+    geometric_mean(rows.iter().filter(|row| row.op == op).map(|row| (row.count, row.ratio)))
+}
+
+/// What is right for one channel, at some places of the whole array.
+struct Truth {
+    places: Vec<usize>,
+    train: ExpectedField,
+    eval: ExpectedField,
+    backward: ExpectedField,
+}
+
+impl Truth {
+    fn of(shape: &[usize], channel: usize) -> Truth {
+        let (channels, inner) = (shape[1], shape[2..].iter().product::<usize>());
+        let place = |at: usize| (at / inner * channels + channel) * inner + at % inner;
+        let n = shape[0] * inner;
+        let array = |stream| {
+            let data = (0..n).map(|at| element(place(at), stream)).collect();
+            let mut alone = shape.to_vec();
+            alone[1] = 1;
+            Tensor::new(DType::F32, &alone, data)
+        };
+        let answer = |mode, field| {
+            let mut pass = Pass::forward(mode, array(0));
+            pass.grad_output = (field == Field::GradInput).then(|| array(1));
+            let vector = |value| Some(Tensor::vector(DType::F32, &[value]));
+            let case = Case {
+                name: "race/channel".into(),
+                note: String::new(),
+                layer: Layer::default(),
+                state: State {
+                    weight: vector(1.0),
+                    bias: vector(0.0),
+                    running_mean: vector(0.0),
+                    running_var: vector(1.0),
+                    num_batches_tracked: None,
+                },
+                steps: vec![Step::BatchNorm(Box::new(pass))],
+            };
+            let mut steps = truth::solve(&case);
+            steps.remove(0).fields.remove(&field).expect("the case asks for it")
+        };
+        let step = (n / PROBES).max(1);
+        let at: Vec<usize> = (0..PROBES).map(|probe| probe * step % n).collect();
+        let pick = |field: ExpectedField| ExpectedField {
+            value: Tensor::vector(DType::F32, &at.iter().map(|&at| field.value.data[at]).collect::<Vec<_>>()),
+            allowance: at.iter().map(|&at| field.allowance[at]).collect(),
+        };
+        Truth {
+            places: at.iter().map(|&at| place(at)).collect(),
+            train: pick(answer(Mode::Train, Field::Output)),
+            eval: pick(answer(Mode::Eval, Field::Output)),
+            backward: pick(answer(Mode::Train, Field::GradInput)),
+        }
+    }
+
+    fn check(&self, op: Op, probes: &[f64]) -> Result<()> {
+        ensure!(probes.len() == PROBES, "{} values where {PROBES} were asked for", probes.len());
+        let expected = match op {
+            Op::ForwardTrain => &self.train,
+            Op::ForwardEval => &self.eval,
+            Op::BackwardTrain => &self.backward,
+        };
+        let got = Tensor::vector(DType::F32, probes);
+        let wrong = differences(expected, &got).find(|difference| !difference.is_right());
+        match wrong {
+            None => Ok(()),
+            Some(Difference { index, got, expected, allowance }) => {
+                let place = self.places[index];
+                anyhow::bail!("element {place} is {got}, not {expected} ± {allowance:.1e}: not timed")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bn_suite::engine::{About, EngineError};
+    use bn_suite::engines::batchnorm::BatchnormEngine;
+    use bn_suite::outcome::Outcome;
+    use bn_suite::protocol::timing::Timed;
+
+    use super::*;
+    use crate::networks;
+
+    fn network() -> Network {
+        let layer = networks::Layer { batch: None, channels: 3, extents: vec![5, 7], count: 2 };
+        Network { name: "tiny", layers: vec![layer] }
+    }
+
+    #[test]
+    fn our_engine_ties_with_itself_in_every_row() {
+        let (mut a, mut b) = (BatchnormEngine::default(), BatchnormEngine::default());
+        let rows = race(&mut a, &mut b, &network(), (2, 5), |_| ()).unwrap();
+        let ops: Vec<Op> = rows.iter().map(|row| row.op).collect();
+        assert_eq!(ops, [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain]);
+        assert!(rows.iter().all(|row| row.rounds.len() == 5 && row.ratio > 0.0 && row.shape == "2x3x5x7"));
+    }
+
+    /// As ours, but for one value in the last channel.
+    struct Off(BatchnormEngine, Op);
+
+    impl Engine for Off {
+        fn about(&self) -> &About {
+            self.0.about()
+        }
+
+        fn run(&mut self, case: &Case) -> Result<Vec<Outcome>, EngineError> {
+            self.0.run(case)
+        }
+
+        fn time(&mut self, timing: &Timing) -> Result<Timed, EngineError> {
+            let mut timed = self.0.time(timing)?;
+            if timing.op == self.1 {
+                *timed.probes.last_mut().unwrap() += 1e-3;
+            }
+            Ok(timed)
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_not_timed() {
+        for op in [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain] {
+            let mut off = Off(BatchnormEngine::default(), op);
+            let error =
+                race(&mut BatchnormEngine::default(), &mut off, &network(), (2, 5), |_| ()).unwrap_err();
+            let text = format!("{error:#}");
+            assert!(text.contains(op.name()) && text.contains("not timed"), "{text}");
+        }
+    }
+}
