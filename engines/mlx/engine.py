@@ -8,6 +8,7 @@ parameters promotes to f32 by design and is not claimed.
 """
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
@@ -82,23 +83,22 @@ class Layer(kit.Layer):
 
     def first(self, leaves, recorded, grad_output):
         """The output, and the gradients of what is recorded."""
-        kept = dict(leaves)
 
         def function(*values):
             return self.call({**leaves, **dict(zip(recorded, values))})
 
-        with REJECTIONS:
+        with REJECTIONS, self.keeping(leaves):
             if recorded:
                 [output], gradients = mx.vjp(function, [leaves[name] for name in recorded], [grad_output])
             else:
                 output, gradients = function(), []
-            self.restore(kept)
+        with REJECTIONS:
             mx.eval(output, gradients, self.bn.state)
         return {"output": output, **{f"grad_{name}": value for name, value in zip(recorded, gradients)}}
 
     def second(self, step, leaves, grad_output):
         """The output, first and second gradients: the pass that gives the first ones is differentiated in its turn."""
-        names, kept = list(leaves), dict(leaves)
+        names = list(leaves)
 
         def function(grad_output, *values):
             inner = lambda *values: self.call(dict(zip(names, values)))
@@ -108,9 +108,9 @@ class Layer(kit.Layer):
         given = [step["cotangents"][f"grad_{name}"] for name in names]
         cotangents = [into_mlx(value) if value else mx.zeros_like(leaves[name]) for name, value in zip(names, given)]
         cotangents.append(mx.zeros_like(grad_output))
-        with REJECTIONS:
+        with REJECTIONS, self.keeping(leaves):
             answers, of = mx.vjp(function, [grad_output, *leaves.values()], cotangents)
-            self.restore(kept)
+        with REJECTIONS:
             mx.eval(answers, of, self.bn.state)
         *gradients, output = answers
         first = {f"grad_{name}": value for name, value in zip(names, gradients)}
@@ -118,10 +118,14 @@ class Layer(kit.Layer):
         second.pop("second_grad_bias", None)
         return {"output": output, **first, **second}
 
-    def restore(self, kept):
-        """The parameters as they were before they stood in for the variables of a derivative."""
-        for name in kept.keys() - {"input"}:
-            self.bn[name] = kept[name]
+    @contextmanager
+    def keeping(self, leaves):
+        """Afterwards the parameters are again these, and not the variables of a derivative that stood in for them."""
+        try:
+            yield
+        finally:
+            for name in leaves.keys() - {"input"}:
+                self.bn[name] = leaves[name]
 
 
 def tracks(case):

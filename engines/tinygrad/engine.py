@@ -33,7 +33,7 @@ DTYPES = {"f64": dtypes.float64, "f32": dtypes.float32, "f16": dtypes.float16}
 NUMPY = {"f64": np.float64, "f32": np.float32, "f16": np.float16}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # A shape that does not broadcast is rejected by an IndexError of tinygrad's own.
-REJECTIONS = kit.Rejections((ValueError, RuntimeError, IndexError), [("can't reshape", "shape")])
+REJECTIONS = kit.Rejections((ValueError, RuntimeError, IndexError))
 
 
 def into_tinygrad(tensor):
@@ -80,7 +80,8 @@ class Layer(kit.Layer):
             except kit.Refused as refused:
                 refusal = refused
         tracked = [getattr(self.bn, name) for name in kit.STATISTICS if self.state[name]]
-        Tensor.realize(y, *fields.values(), *tracked, self.bn.num_batches_tracked)
+        with REJECTIONS:
+            Tensor.realize(y, *fields.values(), *tracked, self.bn.num_batches_tracked)
 
         def backward():
             if refusal:
