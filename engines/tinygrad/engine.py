@@ -157,7 +157,8 @@ def reproduce(case):
 
 def step_lines(step, state):
     wanted, twice = kit.wanted(step, state), step.get("cotangents")
-    lines = [f"x = {literal(step['input'])}", f"with Context(TRAINING={int(step['mode'] == 'train')}):", "    y = bn(x)"]
+    lines = [f"x = {literal(step['input'])}", f"with Context(TRAINING={int(step['mode'] == 'train')}):"]
+    lines += ["    y = bn(x)"]
     if wanted:
         names = {"input": "x", "weight": "bn.weight", "bias": "bn.bias"}
         lines += [f"g = {literal(step['grad_output'])}"]
