@@ -2,8 +2,8 @@
 """PyTorch's modules: torch.nn.BatchNorm1d, 2d and 3d, driven as a user drives them.
 
 The modules differ in the ranks that they take and in nothing else; rank "any" has SyncBatchNorm's check of it.
-Gradients come from torch.autograd.grad, folding from torch.nn.utils.fusion. Batches in parts are not claimed:
-SyncBatchNorm joins them on a GPU only. One thread, because some results depend on their number.
+Gradients come from torch.autograd.grad. Folding is not claimed, since it is torch.nn.utils.fusion that folds and no
+module; nor are batches in parts, which SyncBatchNorm joins on a GPU only. One thread, because some results depend on their number.
 """
 
 import os
@@ -14,11 +14,10 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 import kit
 
 import torch
-from torch.nn.utils import fusion
 
 CLAIMS = """f64 f32 f16_with_f32 bf16_with_f32 f16 bf16 other_dtypes train eval train_backward eval_backward
 double_backward deferred_backward output_mask no_affine partial_affine no_tracking cumulative_momentum counter rank_1d
-rank_2d rank_3d rank_any channels_last strided empty reset fold""".split()
+rank_2d rank_3d rank_any channels_last strided empty reset""".split()
 
 
 class BatchNormAny(torch.nn.BatchNorm1d):
@@ -57,8 +56,6 @@ KINDS = [
 ]
 FORWARD = kit.Rejections((ValueError, RuntimeError, ZeroDivisionError), KINDS)
 BACKWARD = kit.Rejections((RuntimeError,), KINDS)
-# torch.nn.utils.fusion says what it does not fold by raising AssertionErrors.
-FUSION = kit.Rejections((AssertionError, RuntimeError), KINDS)
 
 
 def into_torch(tensor):
@@ -139,16 +136,16 @@ class Layer(kit.Layer):
         return output, lambda: backward(step, y, leaves, wanted)
 
     def reset(self, what):
-        if what == "parameters":
-            self.module.reset_parameters()
-        else:
-            self.module.reset_running_stats()
+        """PyTorch resets a buffer without looking whether it is there. No constructor leaves one out and keeps the
+        other, as cases do, so what is missing is there while the module resets."""
+        buffers = (*kit.STATISTICS, "num_batches_tracked")
+        missing = [name for name in buffers if getattr(self.module, name) is None]
+        for name in missing:
+            setattr(self.module, name, torch.ones(self.module.num_features))
+        getattr(self.module, f"reset_{what}")()
+        for name in missing:
+            setattr(self.module, name, None)
         return self.arrays(("weight", "bias"))
-
-    def fold(self, step):
-        with FUSION:
-            fused = fuse(self.module.eval(), step)
-        return {"folded_weight": from_torch(fused.weight), "folded_bias": from_torch(fused.bias)}
 
 
 def backward(step, y, leaves, wanted):
@@ -188,27 +185,6 @@ def gradients_of(outputs, leaves, cotangents, create_graph=False):
         materialize_grads=True,
     )
     return dict(zip(leaves, gradients))
-
-
-def fuse(bn, step):
-    """The linear map or convolution of the step, with the batch norm folded into it."""
-    weight, groups, has_bias = into_torch(step["weight"]), step["groups"], step["bias"] is not None
-    if step["into"] == "linear":
-        outputs, inputs = weight.shape
-        before = torch.nn.Linear(inputs, outputs, bias=has_bias)
-    else:
-        transposed = "Transpose" if step["into"] == "conv_transpose" else ""
-        channels = [weight.shape[0], weight.shape[1] * groups]
-        inputs, outputs = channels if transposed else channels[::-1]
-        kind = getattr(torch.nn, f"Conv{transposed}{weight.dim() - 2}d")
-        before = kind(inputs, outputs, tuple(weight.shape[2:]), groups=groups, bias=has_bias)
-    before.weight = torch.nn.Parameter(weight, requires_grad=False)
-    if has_bias:
-        before.bias = torch.nn.Parameter(into_torch(step["bias"]), requires_grad=False)
-    before.eval()
-    if step["into"] == "linear":
-        return fusion.fuse_linear_bn_eval(before, bn)
-    return fusion.fuse_conv_bn_eval(before, bn, transpose=bool(transposed))
 
 
 def time(timing):
@@ -267,8 +243,7 @@ def reproduce(case):
         lines.append(f"bn.{name} = {state[name] and tensor_literal(state[name])}")
     count = state["num_batches_tracked"]
     lines.append(f"bn.num_batches_tracked = {None if count is None else f'torch.tensor({count})'}")
-    folds = any(step["op"] == "fold" for step in case["steps"])
-    imports = ["import torch", *(["from torch.nn.utils import fusion"] if folds else []), "torch.set_num_threads(1)"]
+    imports = ["import torch", "torch.set_num_threads(1)"]
     imports.append("torch.set_printoptions(precision=10, threshold=100000)")
     return kit.script(case, imports, lines, lambda step, mark: step_lines(step, state, mark))
 
@@ -276,8 +251,6 @@ def reproduce(case):
 def step_lines(step, state, mark):
     if step["op"] == "reset":
         return [f"bn.reset_{step['what']}()", "print(bn.state_dict())"], []
-    if step["op"] == "fold":
-        return fold_lines(step), []
     wanted = kit.wanted(step, state)
     x, y, g = f"x{mark}", f"y{mark}", f"g{mark}"
     forward = [f"{x} = {tensor_literal(step['input'])}" + (".requires_grad_()" if wanted else "")]
@@ -297,16 +270,6 @@ def step_lines(step, state, mark):
         backward += [f"S = {' + '.join(terms)}"]
         backward += [f'print("second", torch.autograd.grad(S, {leaves}, materialize_grads=True))']
     return forward, backward
-
-
-def fold_lines(step):
-    weight, bias = tensor_literal(step["weight"]), step["bias"] and tensor_literal(step["bias"])
-    function, last = ("conv", f", transpose={step['into'] == 'conv_transpose'}")
-    if step["into"] == "linear":
-        function, last = "linear", ""
-    lines = [f"weight, bias = {weight}, {bias}", f"# groups: {step['groups']}"]
-    lines += ["state = (bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias)"]
-    return [*lines, f"print(fusion.fuse_{function}_bn_weights(weight, bias, *state{last}))"]
 
 
 torch.set_num_threads(1)

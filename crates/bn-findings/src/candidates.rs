@@ -252,7 +252,9 @@ fn no_answer(golden: &Golden, error: &EngineError) -> Cause {
             let detail = format!("claims it, and says that it cannot: {text}");
             Cause::of(&format!("unsupported: {text}"), Severity::Unsupported, &detail)
         }
-        (EngineError::TimedOut { .. }, _) => wrong("hangs".into(), "does not come to an end".into()),
+        (EngineError::TimedOut { .. } | EngineError::GivenUp(_), _) => {
+            wrong("hangs".into(), "does not come to an end".into())
+        }
         (EngineError::Malformed(_), _) => wrong("malformed".into(), "answers what is no answer".into()),
         (EngineError::NotStarted(_), _) => wrong("does-not-start".into(), "does not start any more".into()),
         (EngineError::Failed(what) | EngineError::Crashed(what), Some(kind)) => {

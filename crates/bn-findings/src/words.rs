@@ -159,7 +159,8 @@ pub const WORDS: &[(&str, &str, &str)] = &[
     (
         "hangs",
         "does not come to an end",
-        "No answer came within the time limit, and the program was killed and started anew for the next case.",
+        "No answer came within the time limit, and the program was killed and started anew for the next case. After \
+         eight such cases in a row only one in forty is asked, until one is answered; the others count as failed.",
     ),
     (
         "malformed",

@@ -117,4 +117,7 @@ pub enum EngineError {
     /// It could not be started.
     #[error("cannot start: {0}")]
     NotStarted(String),
+    /// It was not asked any more.
+    #[error("not asked: {0}")]
+    GivenUp(String),
 }

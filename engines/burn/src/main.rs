@@ -167,6 +167,8 @@ fn main() -> std::io::Result<()> {
         RankAny,
         Empty,
     ];
-    let about = About::new("burn", &version, claims);
+    // Built under two names: see ../burn-portable.
+    let name = env!("CARGO_PKG_NAME").trim_start_matches("bn-engine-");
+    let about = About::new(name, &version, claims);
     bn_engine_kit::serve(Burn(about.offering([Offer::Reproduce, Offer::Time])))
 }

@@ -124,6 +124,7 @@ impl Fault {
             Fault::NoAnswer(EngineError::TimedOut { .. }) => "timed_out",
             Fault::NoAnswer(EngineError::Malformed(_)) => "malformed",
             Fault::NoAnswer(EngineError::NotStarted(_)) => "not_started",
+            Fault::NoAnswer(EngineError::GivenUp(_)) => "given_up",
             Fault::StepCount { .. } => "step_count",
             Fault::Refused { .. } => "refused",
             Fault::NotRefused { .. } => "not_refused",

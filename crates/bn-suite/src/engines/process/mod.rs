@@ -32,6 +32,12 @@ use program::{Line, Program};
 /// each may cost a whole timeout.
 const FAILED_STARTS: u32 = 3;
 
+/// After so many requests in a row without an answer in time, only one case in [`TRIED_AGAIN`] is
+/// asked, until one is answered: each may cost a whole timeout.
+const HANGS: u32 = 8;
+/// One case in so many, less one.
+const TRIED_AGAIN: u32 = 40;
+
 /// How long a program that has just started may take to be greeted a second time,
 /// before it counts as one that knows only one greeting.
 const SECOND_GREETING: Duration = Duration::from_secs(5);
@@ -66,6 +72,10 @@ pub struct ProcessEngine {
     greets_again: bool,
     program: Option<Program>,
     failed_starts: u32,
+    /// Requests in a row that it did not answer in time.
+    hangs: u32,
+    /// Cases that it was not asked since then.
+    passed_over: u32,
 }
 
 /// Why a case has no answer.
@@ -97,7 +107,16 @@ impl ProcessEngine {
         let greets_again = greet(&mut program, patience).is_ok_and(|again| again == about);
         // What it made of a greeting that it did not expect must not be left over.
         let program = greets_again.then_some(program);
-        Ok(ProcessEngine { command, limits, about, greets_again, program, failed_starts: 0 })
+        Ok(ProcessEngine {
+            command,
+            limits,
+            about,
+            greets_again,
+            program,
+            failed_starts: 0,
+            hangs: 0,
+            passed_over: 0,
+        })
     }
 
     /// The running program, started anew if the last one is gone.
@@ -179,6 +198,12 @@ impl Engine for ProcessEngine {
     }
 
     fn run(&mut self, case: &Case) -> Result<Vec<Outcome>, EngineError> {
+        if self.hangs >= HANGS && self.passed_over < TRIED_AGAIN {
+            self.passed_over += 1;
+            let why = format!("the {} requests before had no answer in time", self.hangs);
+            return Err(EngineError::GivenUp(why));
+        }
+        self.passed_over = 0;
         let used = self.program.as_ref().is_some_and(Program::is_used);
         let mut answer = self.ask(case);
         if let (Err(Misconduct::SecondLine(_)), true) = (&answer, used) {
@@ -186,11 +211,13 @@ impl Engine for ProcessEngine {
             answer = self.ask(case);
         }
         // A program that misbehaved is not asked again.
-        answer.unwrap_or_else(|misconduct| {
+        let answer = answer.unwrap_or_else(|misconduct| {
             self.program = None;
             let (Misconduct::SecondLine(error) | Misconduct::Other(error)) = misconduct;
             Err(error)
-        })
+        });
+        self.hangs = if matches!(answer, Err(EngineError::TimedOut { .. })) { self.hangs + 1 } else { 0 };
+        answer
     }
 
     fn reproduce(&mut self, case: &Case) -> Result<Reproduction, EngineError> {
