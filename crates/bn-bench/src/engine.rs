@@ -66,7 +66,7 @@ pub fn race(
         for op in [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain] {
             let probes = truths.iter().flat_map(|truth| &truth.places).copied().collect();
             let timing = Timing { op, shape: shape.clone(), dtype: DType::F32, calls: CALLS, probes };
-            let mut turn = |engine: &mut dyn Engine| -> Result<f64> {
+            let turn = |engine: &mut dyn Engine| -> Result<f64> {
                 let timed = engine.time(&timing).with_context(|| engine.about().name.clone())?;
                 ensure!(timed.seconds.len() == CALLS, "{} times for {CALLS} calls", timed.seconds.len());
                 for (truth, probes) in truths.iter().zip(timed.probes.chunks(PROBES)) {

@@ -153,7 +153,7 @@ impl Channel {
                 (away + lost_mean + folded) * largest_invstd - away * invstd
             })
             .collect();
-        let with_g = |of: &dyn Fn(usize) -> f64| mean_of(&mut (0..x.len()).map(|i| of(i)));
+        let with_g = |of: &dyn Fn(usize) -> f64| mean_of(&mut (0..x.len()).map(of));
         let lost_mean_gx = with_g(&|i| times(g[i].abs(), lost_x_hat[i]))
             + gamma * with_g(&|i| times(g[i].abs(), x_hat[i].abs() + lost_x_hat[i]));
         let keeps = pass.mode == Mode::Train && case.layer.track_running_stats;
