@@ -277,10 +277,15 @@ fn essence(message: &str) -> String {
     let message = message.trim_start_matches("crashed: ");
     let line = message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no message");
     let mut text = String::new();
-    for part in line.split_inclusive(|c: char| !c.is_ascii_digit()) {
-        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
-        text.push_str(if rest.len() < part.len() { "…" } else { "" });
-        text.push_str(rest);
+    let mut before = ' ';
+    for c in line.chars() {
+        match c.is_ascii_digit() && !before.is_alphanumeric() && before != '…' {
+            true => text.push('…'),
+            // The rest of a number; a digit of a name, such as f16, stays.
+            false if c.is_ascii_digit() && text.ends_with('…') => {}
+            false => text.push(c),
+        }
+        before = if text.ends_with('…') { '…' } else { c };
     }
     match text.char_indices().nth(90) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -295,6 +300,7 @@ mod tests {
     #[test]
     fn numbers_of_a_message_do_not_make_it_another() {
         assert_eq!(essence("\nexpected 3 channels, got 12.\nmore"), "expected … channels, got ….");
+        assert_eq!(essence("lhs: BF16, rhs: 32.5 of f32"), "lhs: BF16, rhs: ….… of f32");
         assert_eq!(essence(""), "no message");
         assert_eq!(essence(&"é".repeat(100)).chars().count(), 91);
     }

@@ -78,7 +78,7 @@ pub const ARITHMETICS: [(&str, Arithmetic); 5] = [
 
 impl Cause {
     /// The cause of this id; `detail` says more about one that is not among the mutants, the
-    /// arithmetics and [`WORDS`].
+    /// arithmetics and those with words of their own.
     pub fn of(id: &str, severity: Severity, detail: &str) -> Cause {
         let cause = |title: &str, explanation: &str| Cause {
             id: id.into(),
