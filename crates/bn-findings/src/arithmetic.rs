@@ -56,12 +56,11 @@ impl Arithmetic {
         }
     }
 
-    /// How far each array of a training pass may be from its truth, element by element:
-    /// infinite where anything may come out. None for a step that this says nothing about.
+    /// How far each array of a pass may be from its truth, element by element: infinite where
+    /// anything may come out. None for a step that this says nothing about.
     pub fn bounds(self, case: &Case) -> Option<BTreeMap<Field, Vec<f64>>> {
         let [Step::BatchNorm(pass)] = case.steps.as_slice() else { return None };
-        let with_own = pass.mode == Mode::Train || case.state.running_mean.is_none();
-        if !with_own || pass.input.shape.len() < 2 || pass.input.is_empty() {
+        if pass.input.shape.len() < 2 || pass.input.is_empty() {
             return None;
         }
         let unit = self.unit(pass.input.dtype)?;
@@ -95,6 +94,8 @@ fn places(shape: &[usize], channel: usize) -> impl Iterator<Item = usize> {
 /// A channel with everything exact, and beside it what may be lost.
 struct Channel {
     unit: f64,
+    /// Whether the batch's own statistics normalise, through which a gradient goes, too.
+    own: bool,
     x: Vec<f64>,
     x_hat: Vec<f64>,
     g: Vec<f64>,
@@ -133,11 +134,18 @@ impl Channel {
         };
         let n = x.len() as f64;
         let mean_of = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / n;
-        let mean = mean_of(&mut x.iter().copied());
-        let var = mean_of(&mut x.iter().map(|x| (x - mean).powi(2)));
+        let own = pass.mode == Mode::Train || (state.running_mean.is_none() && state.running_var.is_none());
+        let old = (at(&state.running_mean, 0.0)?, at(&state.running_var, 0.0)?);
+        let batch_mean = mean_of(&mut x.iter().copied());
+        let batch_var = mean_of(&mut x.iter().map(|x| (x - batch_mean).powi(2)));
+        let (mean, var) = if own { (batch_mean, batch_var) } else { old };
         let (eps, gamma) = (case.layer.eps, unit * (4.0 + terms(arithmetic, n)));
-        let lost_mean = gamma * mean_of(&mut x.iter().map(|x| x.abs()));
+        let lost_mean = match own {
+            true => gamma * mean_of(&mut x.iter().map(|x| x.abs())),
+            false => unit * mean.abs(),
+        };
         let lost_var = match arithmetic.uncentred {
+            _ if !own => unit * var.abs(),
             true => (gamma + 2.0 * unit) * (var + mean * mean) + 2.0 * mean.abs() * lost_mean,
             false => 2.0 * gamma * var,
         } + lost_mean * lost_mean;
@@ -160,6 +168,7 @@ impl Channel {
         let counted = state.num_batches_tracked.unwrap_or(0) as f64 + 1.0;
         Some(Channel {
             unit,
+            own,
             mean_g: mean_of(&mut g.iter().copied()),
             mean_gx: with_g(&|i| g[i] * x_hat[i]),
             lost_mean_g: gamma * mean_of(&mut g.iter().map(|g| g.abs())),
@@ -170,7 +179,7 @@ impl Channel {
             } else {
                 0.0
             },
-            old: (at(&state.running_mean, 0.0)?, at(&state.running_var, 0.0)?),
+            old,
             x,
             x_hat,
             g,
@@ -196,11 +205,16 @@ impl Channel {
         lost.map(|(lost, x_hat)| times(self.weight.abs(), *lost) + size(x_hat)).collect()
     }
 
-    /// w·s·(g − E\[g\] − x̂·E\[g·x̂\]).
+    /// w·s·(g − E\[g\] − x̂·E\[g·x̂\]), or w·s·g with statistics that are not the batch's.
     fn grad_input(&self) -> Vec<f64> {
         let lost_invstd = self.largest_invstd - self.invstd;
         let element = |i: usize| {
             let (g, x_hat, lost_x_hat) = (self.g[i], self.x_hat[i], self.lost_x_hat[i]);
+            if !self.own {
+                let lost =
+                    times(g.abs(), lost_invstd) + 4.0 * self.unit * times(g.abs(), self.largest_invstd);
+                return times(self.weight.abs(), lost);
+            }
             let core = g - self.mean_g - x_hat * self.mean_gx;
             let size = g.abs() + self.mean_g.abs() + (x_hat * self.mean_gx).abs();
             let lost_core = self.lost_mean_g
