@@ -1,7 +1,7 @@
 //! What could explain each failure of a case.
 //!
 //! A wrong array has as its candidates every mutant of the suite that answers the same, and
-//! every poor arithmetic that may lose so much; which of them it was is decided over all
+//! is wrong in no other array of that step which the engine gets right; and every poor arithmetic that may lose so much; which of them it was is decided over all
 //! failures of the engine together ([`crate::findings`]). Any other failure has one cause,
 //! which its form says.
 
@@ -106,7 +106,17 @@ impl Suspects {
             let outcomes = bn_suite::protocol::run_caught(mutant.engine().as_mut(), &isolated.case).ok()?;
             Some((mutant.name, outcomes.into_iter().next()?))
         };
-        let mutants = mutants.iter().filter_map(answer_of).collect();
+        // Who is wrong where the engine is right did not answer this.
+        let got = answer.get(step)?;
+        let is_right_in = |outcome: &Outcome, field: &Field, wanted: &ExpectedField| {
+            outcome.fields.get(field).is_some_and(|tensor| is_right(wanted, tensor))
+        };
+        let agrees = |(_, theirs): &(&'static str, Outcome)| {
+            let mut fields = isolated.expected.fields.iter();
+            fields
+                .all(|(field, wanted)| is_right_in(theirs, field, wanted) || !is_right_in(got, field, wanted))
+        };
+        let mutants = mutants.iter().filter_map(answer_of).filter(agrees).collect();
         let bounds_of = |(id, arithmetic): (&'static str, crate::arithmetic::Arithmetic)| {
             Some((id, arithmetic.bounds(&isolated.case)?))
         };

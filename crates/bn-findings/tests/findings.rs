@@ -106,12 +106,13 @@ fn what_nobody_knows_is_wrong_and_unexplained() {
 /// The right formulas in f32, term by term: inaccurate, and named as what it is.
 #[test]
 fn poor_arithmetic_is_inaccurate_and_not_wrong() {
-    for (mean, uncentred) in [(100.0, true), (1e4, true), (100.0, false)] {
+    for (mean, uncentred) in [(1e4, true), (100.0, true), (1e4, false)] {
         let golden = far_from_zero(mean, 1 << 14);
         let reports = checked(std::slice::from_ref(&golden), &mut NaiveF32 { uncentred });
         let causes: Vec<Cause> = causes(&[golden], &reports, || ()).into_iter().flatten().collect();
         assert!(causes.iter().all(|cause| cause.severity == Severity::Inaccurate), "{causes:?}");
-        assert!(!uncentred || !causes.is_empty(), "E[x²] − E[x]² at a mean of {mean} does not conform");
+        // E[x²] − E[x]² at a mean of 10⁴ does not conform.
+        assert!(mean < 1e4 || !uncentred || !causes.is_empty());
     }
 }
 
