@@ -1,5 +1,5 @@
 //! What an engine is asked: a layer, the state it starts from, and a script of
-//! steps. The expected answers live apart (see [`crate::golden`]), so that what
+//! steps. The expected answers live apart (in the suite), so that what
 //! is sent to an engine cannot leak them.
 
 use schemars::JsonSchema;
