@@ -4,8 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use serde_json::Value;
-
 fn bn(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bn"));
     command.args(arguments).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
@@ -90,7 +88,8 @@ fn an_explanation_can_be_replayed() {
     assert!(right.status.success() && text(&right.stdout).starts_with("nothing to explain"));
 }
 
-/// One that never answers costs eight timeouts, not one for each case, and none is lost.
+/// Written for a shell. One that never answers costs eight timeouts, not one for each case, and none is lost.
+#[cfg(unix)]
 #[test]
 fn an_engine_that_always_hangs_is_reported_whole_and_soon() {
     let hello = r#"{"hello":{"name":"asleep","version":"1","claims":["f32","train","eval","rank_any"]}}"#;
@@ -104,7 +103,7 @@ fn an_engine_that_always_hangs_is_reported_whole_and_soon() {
         ["check", "--command", &command, "--timeout", "1", "--group", "momentum", "--record", &record_name];
     let output = bn(&arguments);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    let kept: Value = serde_json::from_str(&fs::read_to_string(record).unwrap()).unwrap();
+    let kept: serde_json::Value = serde_json::from_str(&fs::read_to_string(record).unwrap()).unwrap();
     let count = |member: &str| kept["all"][member].as_u64().unwrap();
     assert_eq!(count("cases"), count("failed") + count("unsupported"));
     let failures = kept["failures"].as_array().unwrap();
