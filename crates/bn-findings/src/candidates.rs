@@ -16,6 +16,7 @@ use bn_suite::outcome::{Field, Outcome, RefusalKind};
 use bn_suite::tensor::{DType, Tensor};
 
 use crate::cause::{ARITHMETICS, Cause, Severity};
+use crate::hypotheses;
 use crate::isolate::{Isolated, isolate};
 
 /// A step with more elements is compared only with mutants that explain something smaller.
@@ -116,7 +117,8 @@ impl Suspects {
             fields
                 .all(|(field, wanted)| is_right_in(theirs, field, wanted) || !is_right_in(got, field, wanted))
         };
-        let mutants = mutants.iter().filter_map(answer_of).filter(agrees).collect();
+        let known = mutants.iter().filter_map(answer_of).filter(agrees);
+        let mutants = known.chain(hypotheses::answers(&isolated.case, got)).collect();
         let bounds_of = |(id, arithmetic): (&'static str, crate::arithmetic::Arithmetic)| {
             Some((id, arithmetic.bounds(&isolated.case)?))
         };
@@ -135,6 +137,10 @@ impl Suspects {
         if is_right(expected, got) {
             return Candidates::Consequence;
         }
+        let unexplained = match got.data.iter().all(|&element| element == 0.0) {
+            true => unexplained.of_zeros(),
+            false => unexplained,
+        };
         let answers_so = |outcome: &Outcome| {
             outcome
                 .fields

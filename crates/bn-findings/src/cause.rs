@@ -77,6 +77,13 @@ pub const ARITHMETICS: [(&str, Arithmetic); 5] = [
 ];
 
 impl Cause {
+    /// The same array, where it is known besides that it is 0 throughout.
+    pub fn of_zeros(self) -> Cause {
+        let Some(place) = self.id.strip_prefix("unexplained-") else { return self };
+        let title = self.title.replace("is another function", "is 0 throughout");
+        Cause::of(&format!("zero-{place}"), self.severity, &title)
+    }
+
     /// The cause of this id; `detail` says more about one that is not among the mutants, the
     /// arithmetics and those with words of their own.
     pub fn of(id: &str, severity: Severity, detail: &str) -> Cause {

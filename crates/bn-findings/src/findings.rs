@@ -16,6 +16,7 @@ use rayon::prelude::*;
 
 use crate::candidates::{Candidates, LARGE, of_case};
 use crate::cause::{ARITHMETICS, Cause, Severity};
+use crate::hypotheses;
 
 /// So many failed cases, the smallest ones, are compared with every mutant.
 const SAMPLE: usize = 200;
@@ -84,6 +85,7 @@ fn choose(cases: &[(usize, Vec<Candidates>)]) -> Vec<&'static str> {
     let order: BTreeMap<&str, usize> = mutants::all()
         .iter()
         .map(|mutant| mutant.name)
+        .chain(hypotheses::IDS)
         .chain(ARITHMETICS.iter().map(|(id, _)| *id))
         .enumerate()
         .map(|(place, id)| (id, place))

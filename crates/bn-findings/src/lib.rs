@@ -16,6 +16,7 @@ pub mod checkout;
 pub mod describe;
 pub mod explain;
 pub mod findings;
+mod hypotheses;
 mod isolate;
 pub mod record;
 pub mod registry;

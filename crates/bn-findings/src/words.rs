@@ -38,6 +38,11 @@ pub const KINDS: &[(&str, &str)] = &[
          an error that says what was expected and what came.",
     ),
     (
+        "zero-",
+        "A gradient of 0 trains nothing, and nobody is told. Most often the pass saved nothing for its backward pass in \
+         this mode.",
+    ),
+    (
         "unexplained-",
         "The values are beyond what any arithmetic may lose, and no mistake that the suite knows by name answers so. \
          The cases below show it.",
@@ -53,6 +58,13 @@ pub const WORDS: &[(&str, &str, &str)] = &[
         "PyTorch normalises a batch by Σ(x − μ)²/n and lets running_var track Σ(x − μ)²/(n − 1); here it tracks the \
          former. Multiply by n/(n − 1) before blending: without it, evaluation differs, most of all after batches \
          with few values per channel.",
+    ),
+    (
+        "train-normalises-by-running-var",
+        "normalises training batches by running_var",
+        "In training the output is (x − mean of the batch)/√(running_var + eps), with the buffer in the place of the \
+         batch's own variance. It is right only once the buffer has come near, and the gradient through the variance is \
+         lost altogether.",
     ),
     (
         "momentum-inverted",
