@@ -60,6 +60,19 @@ pub const WORDS: &[(&str, &str, &str)] = &[
          with few values per channel.",
     ),
     (
+        "empty-batch-poisons",
+        "an empty batch makes the running statistics 0/0",
+        "The mean of no values is NaN, and it goes into running_mean and running_var, where it stays. PyTorch leaves \
+         both as they are, and counts the batch.",
+    ),
+    (
+        "eval-gradient-of-training",
+        "differentiates evaluation by the formula of training",
+        "In evaluation mean and variance are constants, so grad_input is w·s·grad_output and nothing else. The \
+         training formula takes two means away from it, and whoever trains on with frozen statistics follows a wrong \
+         gradient.",
+    ),
+    (
         "train-normalises-by-running-var",
         "normalises training batches by running_var",
         "In training the output is (x − mean of the batch)/√(running_var + eps), with the buffer in the place of the \

@@ -148,7 +148,7 @@ impl Board {
         counts
     }
 
-    /// The causes: the worst first, then those of the most engines, then of the most cases.
+    /// The causes: the worst first, then those of the most cases.
     pub fn causes(&self) -> Vec<CauseRow<'_>> {
         let mut rows: BTreeMap<&str, CauseRow> = BTreeMap::new();
         for record in &self.records {
@@ -165,9 +165,7 @@ impl Board {
         for row in &mut rows {
             row.engines.sort_by_key(|shown| (shown.severity, std::cmp::Reverse(shown.finding.cases)));
         }
-        rows.sort_by_key(|row| {
-            (row.severity(), std::cmp::Reverse(row.engines.len()), std::cmp::Reverse(row.cases()))
-        });
+        rows.sort_by_key(|row| (row.severity(), std::cmp::Reverse(row.cases())));
         rows
     }
 
