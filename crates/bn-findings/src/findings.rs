@@ -6,17 +6,33 @@
 //! which is the simpler one. A consequence belongs to the cause of the first failure of its
 //! case.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bn_suite::case::Step;
 use bn_suite::check::{CaseReport, Verdict};
 use bn_suite::golden::Golden;
 use bn_suite::mutants::{self, Mutant};
 use bn_suite::tensor::Tensor;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::candidates::{Candidates, LARGE, of_case};
 use crate::cause::{ARITHMETICS, Cause, Severity};
 use crate::hypotheses;
+
+/// A cause, and how much it accounts for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// The cause.
+    pub cause: Cause,
+    /// How many cases have a failure of this cause.
+    pub cases: usize,
+    /// How many failures it accounts for.
+    pub failures: usize,
+    /// The case that shows it best: a stored one, with few elements.
+    pub shown_by: String,
+}
 
 /// So many failed cases, the smallest ones, are compared with every mutant.
 const SAMPLE: usize = 200;
@@ -125,4 +141,45 @@ fn decide(candidates: Vec<Candidates>, chosen: &[&'static str]) -> CausesOfCase 
 fn severity(id: &str) -> Severity {
     let is_arithmetic = ARITHMETICS.iter().any(|(known, _)| *known == id);
     if is_arithmetic || mutants::is_arithmetic(id) { Severity::Inaccurate } else { Severity::Wrong }
+}
+
+/// The findings of a run: which causes, how often, and what shows them. `causes` holds for
+/// every case the causes of its failures, in their order.
+pub fn by_cause(goldens: &[Golden], causes: &[CausesOfCase]) -> Vec<Finding> {
+    let mut findings: BTreeMap<&str, (Finding, (bool, usize))> = BTreeMap::new();
+    for (golden, causes) in goldens.iter().zip(causes) {
+        let mut seen = BTreeSet::new();
+        for (place, cause) in causes.iter().enumerate() {
+            // Best where it comes first, and in a plain case.
+            let rank = (place > 0, intricacy(golden));
+            let new = || {
+                let shown_by = golden.case.name.clone();
+                (Finding { cause: cause.clone(), cases: 0, failures: 0, shown_by }, rank)
+            };
+            let (finding, best) = findings.entry(&cause.id).or_insert_with(new);
+            finding.failures += 1;
+            finding.cases += usize::from(seen.insert(&cause.id));
+            if rank < *best {
+                (finding.shown_by, *best) = (golden.case.name.clone(), rank);
+            }
+        }
+    }
+    let mut findings: Vec<Finding> = findings.into_values().map(|(finding, _)| finding).collect();
+    findings.sort_by(|a, b| {
+        let rank = |finding: &Finding| (finding.cause.severity, std::cmp::Reverse(finding.cases));
+        rank(a).cmp(&rank(b)).then_with(|| a.cause.id.cmp(&b.cause.id))
+    });
+    findings
+}
+
+/// How much there is to read before a case is understood.
+fn intricacy(golden: &Golden) -> usize {
+    let of = |step: &Step| match step {
+        Step::BatchNorm(pass) => 1 + pass.input.len() + 8 * usize::from(pass.cotangents.is_some()),
+        _ => 1000,
+    };
+    let steps: usize = golden.case.steps.iter().map(of).sum();
+    // A few values that differ show more than one, or none.
+    let smallest = golden.case.steps.iter().filter_map(|step| step.input()).map(Tensor::len).min();
+    steps + 100 * usize::from(smallest.is_none_or(|smallest| smallest < 4))
 }

@@ -8,18 +8,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bn_suite::case::Step;
 use bn_suite::check::{CaseReport, Verdict};
 use bn_suite::engine::About;
-use bn_suite::golden::Golden;
 use bn_suite::number::Number;
 use bn_suite::report::{AccurateCounts, Counts, FailureEntry, Report};
-use bn_suite::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cause::{Cause, Severity};
-use crate::findings::CausesOfCase;
+use crate::cause::Severity;
+use crate::findings::{CausesOfCase, Finding};
 
 /// The version of the form of these files.
 pub const SCHEMA: u32 = 1;
@@ -104,20 +101,6 @@ pub struct Tally {
     pub worst_ulps: Number,
 }
 
-/// A cause, and how much it accounts for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Finding {
-    /// The cause.
-    pub cause: Cause,
-    /// How many cases have a failure of this cause.
-    pub cases: usize,
-    /// How many failures it accounts for.
-    pub failures: usize,
-    /// The case that shows it best: a stored one, with few elements.
-    pub shown_by: String,
-}
-
 /// One thing wrong with one case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -191,47 +174,6 @@ pub enum RecordError {
         /// Where.
         what: String,
     },
-}
-
-/// The findings of a run: which causes, how often, and what shows them. `causes` holds for
-/// every case the causes of its failures, in their order.
-pub fn findings(goldens: &[Golden], causes: &[CausesOfCase]) -> Vec<Finding> {
-    let mut findings: BTreeMap<&str, (Finding, (bool, usize))> = BTreeMap::new();
-    for (golden, causes) in goldens.iter().zip(causes) {
-        let mut seen = BTreeSet::new();
-        for (place, cause) in causes.iter().enumerate() {
-            // Best where it comes first, and in a plain case.
-            let rank = (place > 0, intricacy(golden));
-            let new = || {
-                let shown_by = golden.case.name.clone();
-                (Finding { cause: cause.clone(), cases: 0, failures: 0, shown_by }, rank)
-            };
-            let (finding, best) = findings.entry(&cause.id).or_insert_with(new);
-            finding.failures += 1;
-            finding.cases += usize::from(seen.insert(&cause.id));
-            if rank < *best {
-                (finding.shown_by, *best) = (golden.case.name.clone(), rank);
-            }
-        }
-    }
-    let mut findings: Vec<Finding> = findings.into_values().map(|(finding, _)| finding).collect();
-    findings.sort_by(|a, b| {
-        let rank = |finding: &Finding| (finding.cause.severity, std::cmp::Reverse(finding.cases));
-        rank(a).cmp(&rank(b)).then_with(|| a.cause.id.cmp(&b.cause.id))
-    });
-    findings
-}
-
-/// How much there is to read before a case is understood.
-fn intricacy(golden: &Golden) -> usize {
-    let of = |step: &Step| match step {
-        Step::BatchNorm(pass) => 1 + pass.input.len() + 8 * usize::from(pass.cotangents.is_some()),
-        _ => 1000,
-    };
-    let steps: usize = golden.case.steps.iter().map(of).sum();
-    // A few values that differ show more than one, or none.
-    let smallest = golden.case.steps.iter().filter_map(|step| step.input()).map(Tensor::len).min();
-    steps + 100 * usize::from(smallest.is_none_or(|smallest| smallest < 4))
 }
 
 impl Record {

@@ -5,8 +5,8 @@ mod common;
 use std::fs;
 
 use bn_findings::explain::explain;
-use bn_findings::findings::causes;
-use bn_findings::record::{Random, Record, RecordError, findings};
+use bn_findings::findings::{by_cause, causes};
+use bn_findings::record::{Random, Record, RecordError};
 use bn_findings::registry::{Conventions, Registry};
 use bn_findings::scoreboard::{Board, NotRun, markdown::markdown, page::page};
 use bn_suite::check::Replay;
@@ -18,7 +18,7 @@ fn record_of(engine: &mut dyn Engine) -> Record {
     let goldens = goldens(&["documents", "momentum"]);
     let reports = checked(&goldens, engine);
     let causes = causes(&goldens, &reports, || ());
-    let findings = findings(&goldens, &causes);
+    let findings = by_cause(&goldens, &causes);
     let report = Report::new(engine.about(), &reports);
     let random = Random { seed: 1, count: 0 };
     Record::new(engine.about(), &report, &reports, &causes, findings, (random, 1_800_000_000))

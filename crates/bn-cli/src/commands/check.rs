@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use bn_findings::findings::{CausesOfCase, causes};
-use bn_findings::record::{self, Finding, Random, Record};
+use bn_findings::findings::{CausesOfCase, Finding, by_cause, causes};
+use bn_findings::record::{Random, Record};
 use bn_page::WholeFile;
 use bn_suite::check::{self, CaseReport, Verdict};
 use bn_suite::engine::About;
@@ -121,7 +121,7 @@ fn explained(goldens: &[Golden], about: &About, cases: &[CaseReport]) -> (Vec<Ca
     let bar = progress::bar(failed, "explaining");
     let causes = causes(&asked, cases, || bar.inc(1));
     bar.finish_and_clear();
-    let findings = record::findings(goldens, &causes);
+    let findings = by_cause(goldens, &causes);
     (causes, findings)
 }
 

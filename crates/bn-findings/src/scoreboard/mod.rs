@@ -17,7 +17,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Severity};
-use crate::record::{Finding, Record, RecordError};
+use crate::findings::Finding;
+use crate::record::{Record, RecordError};
 use crate::registry::{Convention, Conventions, Registry};
 
 /// The file that names the engines which were not run, beside the records.

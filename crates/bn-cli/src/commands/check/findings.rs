@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use bn_findings::cause::Severity;
-use bn_findings::record::Finding;
+use bn_findings::findings::Finding;
 
 use crate::style;
 
