@@ -85,6 +85,22 @@ impl Arithmetic {
     }
 }
 
+impl Arithmetic {
+    /// What an array may lose of which no formula stands here, the second gradients: some
+    /// thirty operations on terms that are about as large as its largest element. Only for an
+    /// arithmetic of fewer bits than are expected; the others lose less than would show.
+    pub fn of_largest(self, case: &Case, expected: &[f64]) -> Option<f64> {
+        let [Step::BatchNorm(pass)] = case.steps.as_slice() else { return None };
+        let unit = self.unit(pass.input.dtype).filter(|_| self.kept_in != Kept::AsExpected)?;
+        let largest = expected
+            .iter()
+            .copied()
+            .filter(|element| element.is_finite())
+            .fold(0.0, |a: f64, b| a.max(b.abs()));
+        Some(256.0 * unit * largest)
+    }
+}
+
 /// The places of a channel's values in an array (N, C, *), in row-major order.
 fn places(shape: &[usize], channel: usize) -> impl Iterator<Item = usize> {
     let (channels, inner) = (shape[1], shape[2..].iter().product::<usize>());

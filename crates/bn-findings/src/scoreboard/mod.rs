@@ -119,6 +119,11 @@ impl Board {
             (of(&record.engine.name).unwrap_or(usize::MAX), record.engine.name.clone())
         };
         records.sort_by_key(place);
+        // A record may be older than the words.
+        for finding in records.iter_mut().flat_map(|record| &mut record.findings) {
+            let Cause { id, severity, title, .. } = &finding.cause;
+            finding.cause = Cause::of(id, *severity, title);
+        }
         Board { records, not_run, registry, conventions }
     }
 
