@@ -98,7 +98,14 @@ impl Candidates {
 struct Suspects {
     isolated: Isolated,
     mutants: Vec<(&'static str, Outcome)>,
-    arithmetics: Vec<(&'static str, Arithmetic, BTreeMap<Field, Vec<f64>>)>,
+    arithmetics: Vec<Poor>,
+}
+
+/// A poor arithmetic, and what it may lose in this step.
+struct Poor {
+    id: &'static str,
+    arithmetic: Arithmetic,
+    bounds: BTreeMap<Field, Vec<f64>>,
 }
 
 impl Suspects {
@@ -121,7 +128,7 @@ impl Suspects {
         let known = mutants.iter().filter_map(answer_of).filter(agrees);
         let mutants = known.chain(hypotheses::answers(&isolated.case, got)).collect();
         let bounds_of = |(id, arithmetic): (&'static str, Arithmetic)| {
-            Some((id, arithmetic, arithmetic.bounds(&isolated.case)?))
+            Some(Poor { id, arithmetic, bounds: arithmetic.bounds(&isolated.case)? })
         };
         let arithmetics = ARITHMETICS.into_iter().filter_map(bounds_of).collect();
         Some(Suspects { mutants, arithmetics, isolated })
@@ -149,16 +156,14 @@ impl Suspects {
                 .is_some_and(|theirs| !is_right(expected, theirs) && same(expected, theirs, got))
         };
         let mutants = self.mutants.iter().filter(|(_, outcome)| answers_so(outcome)).map(|(name, _)| *name);
-        let loses_so = |arithmetic: &Arithmetic, bounds: &BTreeMap<Field, Vec<f64>>| match bounds.get(&field)
-        {
+        let loses_so = |poor: &&Poor| match poor.bounds.get(&field) {
             Some(bounds) => is_within(expected, bounds, got),
             None => {
-                let bound = arithmetic.of_largest(&self.isolated.case, &expected.value.data);
+                let bound = poor.arithmetic.of_largest(&self.isolated.case, &expected.value.data);
                 bound.is_some_and(|bound| is_within(expected, &vec![bound; got.data.len()], got))
             }
         };
-        let within = self.arithmetics.iter().filter(|(_, arithmetic, bounds)| loses_so(arithmetic, bounds));
-        let arithmetics = within.map(|(id, ..)| *id);
+        let arithmetics = self.arithmetics.iter().filter(loses_so).map(|poor| poor.id);
         Candidates::OneOf(mutants.chain(arithmetics).collect(), unexplained)
     }
 }
