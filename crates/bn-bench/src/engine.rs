@@ -7,7 +7,7 @@
 //! counts: values of two channels of the very answer that was timed, against the suite's
 //! truth and its allowance.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bn_suite::case::{Case, Layer, Mode, Pass, State, Step};
 use bn_suite::check::{Difference, differences};
 use bn_suite::engine::{Engine, Offer};
@@ -170,13 +170,16 @@ impl Truth {
             Op::ForwardEval => &self.eval,
             Op::BackwardTrain => &self.backward,
         };
-        let got = Tensor::vector(DType::F32, probes);
+        let got = Tensor { data: probes.to_vec(), ..expected.value.clone() };
+        if let Some(problem) = got.problem() {
+            bail!("the values are no answer: {problem}: not timed");
+        }
         let wrong = differences(expected, &got).find(|difference| !difference.is_right());
         match wrong {
             None => Ok(()),
             Some(Difference { index, got, expected, allowance }) => {
                 let place = self.places[index];
-                anyhow::bail!("element {place} is {got}, not {expected} ± {allowance:.1e}: not timed")
+                bail!("element {place} is {got}, not {expected} ± {allowance:.1e}: not timed")
             }
         }
     }
@@ -206,8 +209,8 @@ mod tests {
         assert!(rows.iter().all(|row| row.rounds.len() == 5 && row.ratio > 0.0 && row.shape == "2x3x5x7"));
     }
 
-    /// As ours, but for one value in the last channel.
-    struct Off(BatchnormEngine, Op);
+    /// As ours, but for one value in the last channel; and whether that is an f32 at all.
+    struct Off(BatchnormEngine, Op, bool);
 
     impl Engine for Off {
         fn about(&self) -> &About {
@@ -221,7 +224,8 @@ mod tests {
         fn time(&mut self, timing: &Timing) -> Result<Timed, EngineError> {
             let mut timed = self.0.time(timing)?;
             if timing.op == self.1 {
-                *timed.probes.last_mut().unwrap() += 1e-3;
+                let last = timed.probes.last_mut().unwrap();
+                *last = if self.2 { f64::from((*last + 1e-3) as f32) } else { *last + 1e-3 };
             }
             Ok(timed)
         }
@@ -230,11 +234,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_not_timed() {
         for op in [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain] {
-            let mut off = Off(BatchnormEngine::default(), op);
-            let error =
-                race(&mut BatchnormEngine::default(), &mut off, &network(), (2, 5), |_| ()).unwrap_err();
-            let text = format!("{error:#}");
-            assert!(text.contains(op.name()) && text.contains("not timed"), "{text}");
+            for is_f32 in [true, false] {
+                let mut off = Off(BatchnormEngine::default(), op, is_f32);
+                let raced = race(&mut BatchnormEngine::default(), &mut off, &network(), (2, 5), |_| ());
+                let text = format!("{:#}", raced.unwrap_err());
+                assert!(text.contains(op.name()) && text.contains("not timed"), "{text}");
+            }
         }
     }
 }
