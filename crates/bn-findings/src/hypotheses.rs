@@ -25,7 +25,8 @@ pub fn answers(case: &Case, got: &Outcome) -> Vec<(&'static str, Outcome)> {
 fn by_running_var(case: &Case, var: &Tensor) -> Option<Outcome> {
     let [Step::BatchNorm(pass)] = case.steps.as_slice() else { return None };
     let mean = case.state.running_mean.as_ref().filter(|mean| mean.shape == var.shape)?;
-    if pass.mode != Mode::Train || pass.input.is_empty() {
+    let channels = *pass.input.shape.get(1)?;
+    if pass.mode != Mode::Train || pass.input.is_empty() || mean.shape != [channels] {
         return None;
     }
     let mut eval = case.clone();

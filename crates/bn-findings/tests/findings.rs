@@ -8,7 +8,7 @@ use bn_suite::capability::Capability;
 use bn_suite::case::{Case, Mode, Step};
 use bn_suite::engine::{About, Engine, EngineError};
 use bn_suite::outcome::{Field, Outcome};
-use bn_suite::{engines, mutants};
+use bn_suite::{catalogue, engines, fixtures, mutants};
 use common::{Altered, NaiveF32, checked, far_from_zero, goldens, mutant};
 
 fn by_case(engine: &mut dyn Engine, groups: &[&str]) -> Vec<Vec<Cause>> {
@@ -192,6 +192,34 @@ fn crashes_are_sorted_by_what_was_to_be_done() {
         found(&mut Crashing(About::new("crashing", "1", Capability::all())), &["documents", "refusals"]);
     let ids = ids(&found);
     assert!(ids.contains(&"crashes: … steps") && ids.contains(&"crashes-on-too_few_values"), "{ids:?}");
+}
+
+/// Whatever an engine answers to whatever case, every failure has a cause, and none is lost.
+#[test]
+fn nonsense_is_explained_too() {
+    let groups = ["ranks", "refusals", "modes", "special-values", "second-gradients", "folding", "merging"];
+    let mut goldens = goldens(&groups);
+    let random = catalogue::with_random(3, 60).into_iter().filter(|entry| entry.case.group() == "random");
+    goldens.extend(random.map(|entry| fixtures::solve(&entry)));
+    let nonsense: [fn(&mut Outcome); 7] = [
+        |outcome| outcome.fields.values_mut().for_each(|tensor| tensor.data.fill(f64::NAN)),
+        |outcome| outcome.fields.values_mut().for_each(|tensor| tensor.data.fill(f64::INFINITY)),
+        |outcome| outcome.fields.values_mut().for_each(|tensor| tensor.data.fill(0.0)),
+        |outcome| outcome.fields.values_mut().for_each(|tensor| tensor.data.fill(-32768.0)),
+        |outcome| outcome.fields.values_mut().for_each(|tensor| tensor.data.push(1.0)),
+        |outcome| outcome.fields.values_mut().for_each(|tensor| tensor.shape.push(1)),
+        |outcome| (outcome.refused, outcome.num_batches_tracked) = (None, Some(i64::MIN)),
+    ];
+    for (number, spoil) in nonsense.into_iter().enumerate() {
+        let mut right = engines::constructor("batchnorm").unwrap()();
+        let all = |_: &Case, outcomes: &mut Vec<Outcome>| outcomes.iter_mut().for_each(spoil);
+        let reports = checked(&goldens, &mut Altered::new(right.as_mut(), all));
+        let causes = causes(&goldens, &reports, || ());
+        for (report, causes) in reports.iter().zip(&causes) {
+            assert_eq!(report.failures().len(), causes.len(), "{number}: {}", report.case);
+        }
+        assert!(causes.iter().flatten().count() > 50, "{number}");
+    }
 }
 
 #[test]
