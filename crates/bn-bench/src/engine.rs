@@ -7,7 +7,10 @@
 //! counts: values of two channels of the very answer that was timed, against the suite's
 //! truth and its allowance.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail, ensure};
+use bn_findings::speed::{Mean, Row};
 use bn_suite::case::{Case, Layer, Mode, Pass, State, Step};
 use bn_suite::check::{Difference, differences};
 use bn_suite::engine::{Engine, Offer};
@@ -18,33 +21,12 @@ use bn_suite::tensor::{DType, Tensor};
 use bn_suite::truth;
 
 use crate::networks::{Network, shape_name};
-use crate::statistics::{geometric_mean, median, median_interval};
+use crate::statistics::{Weighted, geometric_mean, mean_interval, median, median_interval};
 
 /// Calls of a turn.
 const CALLS: usize = 3;
 /// Values that are compared, of each of two channels.
 const PROBES: usize = 64;
-
-/// A shape and a pass: how long both take.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Row {
-    /// `8x64x56x56`.
-    pub shape: String,
-    /// How many layers of the network have it.
-    pub count: usize,
-    /// The pass.
-    pub op: Op,
-    /// Our time, in seconds: the median over the rounds.
-    pub ours: f64,
-    /// The engine's.
-    pub theirs: f64,
-    /// The engine's time / ours: the median of the rounds, and its 95 % interval.
-    pub ratio: f64,
-    /// See `ratio`.
-    pub interval: [f64; 2],
-    /// Every turn of every round: ours, theirs, theirs, ours, in seconds.
-    pub rounds: Vec<[f64; 4]>,
-}
 
 /// Races the two over a network's layers in f32. `done` is called after each row.
 ///
@@ -80,7 +62,7 @@ pub fn race(
             for _ in 0..rounds {
                 all.push([turn(ours)?, turn(theirs)?, turn(theirs)?, turn(ours)?]);
             }
-            let row = Row::new(shape_name(&shape), layer.count, op, all);
+            let row = row(network.name, shape_name(&shape), layer.count, op, all);
             done(&row);
             rows.push(row);
         }
@@ -88,26 +70,45 @@ pub fn race(
     Ok(rows)
 }
 
-impl Row {
-    fn new(shape: String, count: usize, op: Op, rounds: Vec<[f64; 4]>) -> Row {
-        let ratios: Vec<f64> = rounds.iter().map(|[a, b, c, d]| (b + c) / (a + d)).collect();
-        let of = |time: fn(&[f64; 4]) -> f64| median(&rounds.iter().map(time).collect::<Vec<_>>());
-        Row {
-            shape,
-            count,
-            op,
-            ours: of(|[a, _, _, d]| (a + d) / 2.0),
-            theirs: of(|[_, b, c, _]| (b + c) / 2.0),
-            ratio: median(&ratios),
-            interval: median_interval(&ratios),
-            rounds,
-        }
+/// The engine's time / ours in each round.
+fn ratios(rounds: &[[f64; 4]]) -> Vec<f64> {
+    rounds.iter().map(|[a, b, c, d]| (b + c) / (a + d)).collect()
+}
+
+fn row(network: &str, shape: String, count: usize, op: Op, rounds: Vec<[f64; 4]>) -> Row {
+    let ratios = ratios(&rounds);
+    let of = |time: fn(&[f64; 4]) -> f64| median(&rounds.iter().map(time).collect::<Vec<_>>());
+    Row {
+        network: network.into(),
+        shape,
+        count,
+        op,
+        ours: of(|[a, _, _, d]| (a + d) / 2.0),
+        theirs: of(|[_, b, c, _]| (b + c) / 2.0),
+        ratio: median(&ratios),
+        interval: median_interval(&ratios),
+        rounds,
     }
 }
 
-/// The geometric mean of the ratios of a pass, over all layers of the network.
-pub fn mean(rows: &[Row], op: Op) -> f64 {
-    geometric_mean(rows.iter().filter(|row| row.op == op).map(|row| (row.count, row.ratio)))
+/// Of each network and pass.
+pub fn means(rows: &[Row]) -> BTreeMap<String, BTreeMap<Op, Mean>> {
+    let mut means: BTreeMap<String, BTreeMap<Op, Mean>> = BTreeMap::new();
+    for Row { network, op, .. } in rows {
+        means.entry(network.clone()).or_default().entry(*op).or_insert_with(|| mean(rows, network, *op));
+    }
+    means
+}
+
+fn mean(rows: &[Row], network: &str, op: Op) -> Mean {
+    let of_pass = || rows.iter().filter(|row| row.network == network && row.op == op);
+    let ratios: Vec<Vec<f64>> = of_pass().map(|row| ratios(&row.rounds)).collect();
+    let weighted: Vec<Weighted> =
+        of_pass().zip(&ratios).map(|(row, ratios)| Weighted { count: row.count, ratios }).collect();
+    Mean {
+        ratio: geometric_mean(of_pass().map(|row| (row.count, row.ratio))),
+        interval: mean_interval(&weighted),
+    }
 }
 
 /// What is right for one channel, at some places of the whole array.
@@ -207,6 +208,11 @@ mod tests {
         let ops: Vec<Op> = rows.iter().map(|row| row.op).collect();
         assert_eq!(ops, [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain]);
         assert!(rows.iter().all(|row| row.rounds.len() == 5 && row.ratio > 0.0 && row.shape == "2x3x5x7"));
+        let means = &means(&rows)["tiny"];
+        assert_eq!(means.keys().copied().collect::<Vec<_>>(), ops);
+        // The one row of a pass is its mean.
+        assert!(rows.iter().all(|row| (means[&row.op].ratio / row.ratio - 1.0).abs() < 1e-12));
+        assert!(means.values().all(|mean| mean.interval[0] <= mean.ratio && mean.ratio <= mean.interval[1]));
     }
 
     /// As ours, but for one value in the last channel; and whether that is an f32 at all.

@@ -1,10 +1,13 @@
 //! What could explain each failure of a case.
 //!
 //! A wrong array has as its candidates every mutant of the suite that answers the same, and
-//! is wrong in no other array of that step which the engine gets right; and every poor arithmetic that may lose so much; which of them it was is decided over all
-//! failures of the engine together ([`crate::findings`]). Any other failure has one cause,
-//! which its form says.
+//! is wrong in no other array of that step which the engine gets right; and every poor
+//! arithmetic that may lose so much. Which of them it was is decided over all failures of the
+//! engine together ([`crate::findings`]). What none of them answers may be two faults in one
+//! number: a mutant's answer in a poor arithmetic. Any other failure has one cause, which its
+//! form says.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bn_suite::case::{Mode, Step};
@@ -28,8 +31,15 @@ pub const LARGE: usize = 1 << 14;
 pub enum Candidates {
     /// This is.
     Certain(Cause),
-    /// One of these, by id; if none of them, then the last.
-    OneOf(Vec<&'static str>, Cause),
+    /// One of several.
+    OneOf {
+        /// Each of these answers so, by id.
+        ids: Vec<&'static str>,
+        /// Each of these does in poor arithmetic; only where nobody answers so.
+        roughly: Vec<&'static str>,
+        /// The cause if it is none of them.
+        unexplained: Cause,
+    },
     /// The step is right, given what the engine made of the steps before.
     Consequence,
 }
@@ -81,14 +91,14 @@ impl Signature {
 impl Candidates {
     /// Whether somebody answers so.
     pub fn is_explained(&self) -> bool {
-        !matches!(self, Candidates::OneOf(ids, _) if ids.is_empty())
+        !matches!(self, Candidates::OneOf { ids, .. } if ids.is_empty())
     }
 
     fn ids(self) -> BTreeSet<String> {
         match self {
             Candidates::Certain(cause) => [cause.id].into(),
-            Candidates::OneOf(ids, unexplained) if ids.is_empty() => [unexplained.id].into(),
-            Candidates::OneOf(ids, _) => ids.into_iter().map(str::to_owned).collect(),
+            Candidates::OneOf { ids, unexplained, .. } if ids.is_empty() => [unexplained.id].into(),
+            Candidates::OneOf { ids, .. } => ids.into_iter().map(str::to_owned).collect(),
             Candidates::Consequence => BTreeSet::new(),
         }
     }
@@ -156,15 +166,43 @@ impl Suspects {
                 .is_some_and(|theirs| !is_right(expected, theirs) && same(expected, theirs, got))
         };
         let mutants = self.mutants.iter().filter(|(_, outcome)| answers_so(outcome)).map(|(name, _)| *name);
-        let loses_so = |poor: &&Poor| match poor.bounds.get(&field) {
-            Some(bounds) => is_within(expected, bounds, got),
-            None => {
-                let bound = poor.arithmetic.of_largest(&self.isolated.case, &expected.value.data);
-                bound.is_some_and(|bound| is_within(expected, &vec![bound; got.data.len()], got))
-            }
+        let lost: Vec<(&'static str, Cow<[f64]>)> = self.lost(field, expected).collect();
+        let arithmetics =
+            lost.iter().filter(|(_, bounds)| is_within(expected, bounds, got)).map(|(id, _)| *id);
+        let ids: Vec<&str> = mutants.chain(arithmetics).collect();
+        let answers_roughly_so = |outcome: &Outcome| {
+            let Some(theirs) = outcome.fields.get(&field) else { return false };
+            // A mutant that is itself within the bounds would explain nothing.
+            let in_arithmetic = |bounds: &[f64]| {
+                !is_within(expected, bounds, theirs) && is_near(expected, bounds, theirs, got)
+            };
+            !is_right(expected, theirs) && lost.iter().any(|(_, bounds)| in_arithmetic(bounds))
         };
-        let arithmetics = self.arithmetics.iter().filter(loses_so).map(|poor| poor.id);
-        Candidates::OneOf(mutants.chain(arithmetics).collect(), unexplained)
+        let roughly = match ids.is_empty() {
+            true => self.mutants.iter().filter(|(_, outcome)| answers_roughly_so(outcome)).collect(),
+            false => Vec::new(),
+        };
+        Candidates::OneOf { ids, roughly: roughly.into_iter().map(|(name, _)| *name).collect(), unexplained }
+    }
+
+    /// What each poor arithmetic may lose of an array, element by element.
+    fn lost<'a>(
+        &'a self,
+        field: Field,
+        expected: &'a ExpectedField,
+    ) -> impl Iterator<Item = (&'static str, Cow<'a, [f64]>)> {
+        let of = move |poor: &'a Poor| {
+            let bounds = match poor.bounds.get(&field) {
+                Some(bounds) => Cow::Borrowed(bounds.as_slice()),
+                None => {
+                    let data = &expected.value.data;
+                    let bound = poor.arithmetic.of_largest(&self.isolated.case, data)?;
+                    Cow::Owned(vec![bound; data.len()])
+                }
+            };
+            Some((poor.id, bounds))
+        };
+        self.arithmetics.iter().filter_map(of)
     }
 }
 
@@ -176,12 +214,21 @@ fn is_right(expected: &ExpectedField, got: &Tensor) -> bool {
 /// Whether two arrays are the same but for what each may lose to its arithmetic: the
 /// allowance of either, and some roundings of what they came to.
 fn same(expected: &ExpectedField, theirs: &Tensor, got: &Tensor) -> bool {
+    is_near(expected, &vec![0.0; got.data.len()], theirs, got)
+}
+
+/// The same, where each element may be so much further away.
+fn is_near(expected: &ExpectedField, bounds: &[f64], theirs: &Tensor, got: &Tensor) -> bool {
     let unit = unit_roundoff(got.dtype);
-    let near = |((theirs, got), allowance): ((&f64, &f64), &f64)| {
+    let near = |((theirs, got), (allowance, bound)): ((&f64, &f64), (&f64, &f64))| {
         let both_nan = theirs.is_nan() && got.is_nan();
-        both_nan || theirs == got || (theirs - got).abs() <= 2.0 * allowance + 16.0 * unit * theirs.abs()
+        let room = bound + 2.0 * allowance + 16.0 * unit * theirs.abs();
+        both_nan || theirs == got || *bound == f64::INFINITY || (theirs - got).abs() <= room
     };
-    theirs.shape == got.shape && theirs.data.iter().zip(&got.data).zip(&expected.allowance).all(near)
+    let rooms = expected.allowance.iter().zip(bounds);
+    theirs.shape == got.shape
+        && bounds.len() == got.data.len()
+        && theirs.data.iter().zip(&got.data).zip(rooms).all(near)
 }
 
 fn is_within(expected: &ExpectedField, bounds: &[f64], got: &Tensor) -> bool {

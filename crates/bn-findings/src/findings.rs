@@ -94,7 +94,7 @@ fn choose(cases: &[(usize, Vec<Candidates>)]) -> Vec<&'static str> {
         .iter()
         .flat_map(|(_, candidates)| candidates)
         .filter_map(|candidates| match candidates {
-            Candidates::OneOf(ids, _) if !ids.is_empty() => Some(ids),
+            Candidates::OneOf { ids, .. } if !ids.is_empty() => Some(ids),
             _ => None,
         })
         .collect();
@@ -123,8 +123,10 @@ fn decide(candidates: Vec<Candidates>, chosen: &[&'static str]) -> CausesOfCase 
     for candidates in candidates {
         let cause = match candidates {
             Candidates::Certain(cause) => cause,
-            Candidates::OneOf(ids, unexplained) => {
-                let id = chosen.iter().find(|id| ids.contains(id));
+            Candidates::OneOf { ids, roughly, unexplained } => {
+                // Two faults in one number is said only where one of them was found by itself.
+                let one_of = |ids: &[&str]| chosen.iter().find(|id| ids.contains(id));
+                let id = one_of(&ids).or_else(|| one_of(&roughly));
                 id.map_or(unexplained, |id| Cause::of(id, severity(id), id))
             }
             // There is always one before: the buffers that the step starts from are wrong.

@@ -22,4 +22,5 @@ pub mod record;
 pub mod registry;
 pub mod scoreboard;
 pub mod shrink;
+pub mod speed;
 mod words;

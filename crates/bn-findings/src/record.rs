@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use bn_suite::check::{CaseReport, Verdict};
 use bn_suite::engine::About;
 use bn_suite::number::Number;
-use bn_suite::report::{AccurateCounts, Counts, FailureEntry, Report};
+use bn_suite::report::{AccurateCounts, Counts, FailureEntry, Report, Ulps};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -97,8 +98,8 @@ pub struct Tally {
     pub accurate: usize,
     /// The largest |got − expected| / allowance, by the grade *accurate*.
     pub accurate_worst: Option<Number>,
-    /// The largest error in units in the last place of the truth.
-    pub worst_ulps: Number,
+    /// Errors in units in the last place of the truth.
+    pub ulps: Option<Ulps>,
 }
 
 /// One thing wrong with one case.
@@ -213,14 +214,14 @@ impl Record {
                 report.counts,
                 report.worst.as_ref().map(|worst| worst.place.ratio),
                 &report.accurate,
-                report.worst_ulps,
+                report.ulps,
             ),
             groups: report
                 .groups
                 .iter()
                 .map(|group| {
                     let worst = group.worst.as_ref().map(|worst| worst.place.ratio);
-                    Tally::new(&group.name, group.counts, worst, &group.accurate, group.worst_ulps)
+                    Tally::new(&group.name, group.counts, worst, &group.accurate, group.ulps)
                 })
                 .collect(),
             not_claimed,
@@ -243,18 +244,7 @@ impl Record {
     /// # Errors
     /// [`RecordError`], with the file's name.
     pub fn read(path: &Path) -> Result<Record, RecordError> {
-        let named = || path.to_path_buf();
-        let text = fs::read_to_string(path).map_err(|source| RecordError::Io { path: named(), source })?;
-        let form = |source| RecordError::Form { path: named(), source };
-        let value: Value = serde_json::from_str(&text).map_err(form)?;
-        if let Some(found) = value["schema"].as_u64().filter(|&found| found != u64::from(SCHEMA)) {
-            return Err(RecordError::Version { path: named(), found });
-        }
-        let record: Record = serde_json::from_value(value).map_err(form)?;
-        match record.contradiction() {
-            Some(what) => Err(RecordError::Contradiction { path: named(), what }),
-            None => Ok(record),
-        }
+        checked(path, Record::contradiction)
     }
 
     fn contradiction(&self) -> Option<String> {
@@ -295,7 +285,7 @@ impl Tally {
         counts: Counts,
         worst: Option<f64>,
         accurate: &AccurateCounts,
-        worst_ulps: Number,
+        ulps: Option<Ulps>,
     ) -> Tally {
         let Counts { cases, passed, failed, unsupported, disputed } = counts;
         Tally {
@@ -309,7 +299,7 @@ impl Tally {
             judged: accurate.cases,
             accurate: accurate.passed,
             accurate_worst: accurate.worst.as_ref().map(|worst| Number(worst.place.ratio)),
-            worst_ulps,
+            ulps,
         }
     }
 }
@@ -332,8 +322,27 @@ impl Failure {
     }
 }
 
+/// The record in a file, if it is of this version and nothing contradicts itself in it.
+pub(crate) fn checked<T: DeserializeOwned>(
+    path: &Path,
+    contradiction: impl Fn(&T) -> Option<String>,
+) -> Result<T, RecordError> {
+    let named = || path.to_path_buf();
+    let text = fs::read_to_string(path).map_err(|source| RecordError::Io { path: named(), source })?;
+    let form = |source| RecordError::Form { path: named(), source };
+    let value: Value = serde_json::from_str(&text).map_err(form)?;
+    if let Some(found) = value["schema"].as_u64().filter(|&found| found != u64::from(SCHEMA)) {
+        return Err(RecordError::Version { path: named(), found });
+    }
+    let record: T = serde_json::from_value(value).map_err(form)?;
+    match contradiction(&record) {
+        Some(what) => Err(RecordError::Contradiction { path: named(), what }),
+        None => Ok(record),
+    }
+}
+
 /// JSON with a line for each member, and for each item of a member that is a list of objects.
-fn lines(value: &Value) -> String {
+pub(crate) fn lines(value: &Value) -> String {
     let Value::Object(members) = value else { return format!("{value}\n") };
     let member = |(name, value): (&String, &Value)| match value {
         Value::Array(items) if items.iter().any(Value::is_object) => {

@@ -90,6 +90,22 @@ fn two_mistakes_are_told_apart() {
 }
 
 /// As zyx: whatever the batch, the buffer's variance divides.
+/// As when a framework computes f64 input in f32: the one number is wrong in two ways, and
+/// the fault that is known from f32 is its cause.
+#[test]
+fn a_mistake_in_poor_arithmetic_is_that_mistake() {
+    let mut biased = mutant("running-var-biased");
+    let narrow = |_: &Case, outcomes: &mut Vec<Outcome>| {
+        let fields = outcomes.iter_mut().flat_map(|outcome| outcome.fields.values_mut());
+        for tensor in fields {
+            tensor.data.iter_mut().for_each(|element| *element = f64::from(*element as f32));
+        }
+    };
+    let found = found(&mut Altered::new(biased.as_mut(), narrow), &["documents", "running-stats", "dtypes"]);
+    assert!(ids(&found).contains(&"running-var-biased"), "{found:?}");
+    assert!(!ids(&found).iter().any(|id| id.starts_with("unexplained-running_var")), "{found:?}");
+}
+
 #[test]
 fn who_trains_by_the_buffer_is_found() {
     let mut right = engines::constructor("textbook").unwrap()();

@@ -9,8 +9,10 @@ use bn_findings::findings::{by_cause, causes};
 use bn_findings::record::{Random, Record, RecordError};
 use bn_findings::registry::{Conventions, Registry};
 use bn_findings::scoreboard::{Board, NotRun, markdown::markdown, page::page};
+use bn_findings::speed::{self, Machine, Mean, Race, Row};
 use bn_suite::check::Replay;
 use bn_suite::engine::Engine;
+use bn_suite::protocol::timing::Op;
 use bn_suite::report::Report;
 use common::{checked, goldens, mutant};
 
@@ -102,6 +104,96 @@ fn a_documented_difference_is_a_convention() {
     assert!(failed.contains_key(&bn_findings::cause::Severity::Convention), "{failed:?}");
     let page = page(&board);
     assert!(page.contains("It is biased.") && page.contains("https://example.org/docs"));
+}
+
+/// Where a finding is another function for one engine and a documented one for the next, both are said.
+#[test]
+fn a_convention_among_wrong_engines_is_named_as_one() {
+    let documented = conventions(
+        r#"{"schema":1,"conventions":[{"engine":"mutant:running-var-biased","cause":"running-var-biased",
+            "says":"It is biased.","link":"https://example.org/docs"}]}"#,
+    );
+    let mut other = biased();
+    other.engine.name = "other".into();
+    let board = Board::new(vec![biased(), other], vec![], Registry::default(), documented);
+    let text = markdown(&board);
+    let line = text.lines().find(|line| line.contains("tracks the biased variance")).unwrap();
+    assert!(line.contains("other (") && !line.contains("other (convention"), "{line}");
+    assert!(line.contains(", convention)"), "{line}");
+}
+
+fn race() -> Race {
+    let rounds = vec![[1.0, 2.0, 2.0, 1.0], [1.0, 3.0, 3.0, 1.0], [1.0, 4.0, 4.0, 1.0]];
+    let row = Row {
+        network: "tiny".into(),
+        shape: "2x3x5x7".into(),
+        count: 2,
+        op: Op::BackwardTrain,
+        ours: 1.0,
+        theirs: 3.0,
+        ratio: 3.0,
+        interval: [2.0, 4.0],
+        rounds,
+    };
+    let means = [(Op::BackwardTrain, Mean { ratio: 3.0, interval: [2.0, 4.0] })].into();
+    Race {
+        schema: 1,
+        recorded: 1_800_000_000,
+        engine: speed::Engine { name: "slow".into(), version: "0.1".into() },
+        revision: "abc".into(),
+        machine: Machine { processor: "a <processor>".into(), threads: 2, busy: None },
+        batch: 2,
+        means: [("tiny".to_owned(), means)].into(),
+        rows: vec![row],
+    }
+}
+
+#[test]
+fn a_race_comes_back_as_it_was_and_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("biased.json"), biased().text()).unwrap();
+    fs::create_dir(folder.path().join("speed")).unwrap();
+    let path = folder.path().join("speed/slow.json");
+    fs::write(&path, race().text()).unwrap();
+    assert_eq!(Race::read(&path).unwrap(), race());
+    let board = Board::read(folder.path(), Registry::default(), Conventions::default()).unwrap();
+    assert_eq!(board.races, [race()]);
+    for text in [page(&board), markdown(&board)] {
+        for part in ["3.00", "2.00 to 4.00", "tiny, batch 2", "revision abc"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+    assert!(page(&board).contains("a &lt;processor&gt;, 2 threads"));
+}
+
+#[test]
+fn what_is_no_race_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spoilt.json");
+    let refused = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let error = Race::read(&path).unwrap_err();
+        assert!(error.to_string().contains("spoilt.json"), "{error}");
+        error
+    };
+    let text = race().text();
+    assert!(matches!(refused(&text[..text.len() / 2]), RecordError::Form { .. }));
+    let newer = text.replacen("\"schema\": 1", "\"schema\": 2", 1);
+    assert!(matches!(refused(&newer), RecordError::Version { found: 2, .. }));
+    let spoil = |change: fn(&mut Race)| {
+        let mut race = race();
+        change(&mut race);
+        refused(&race.text())
+    };
+    let changes: [fn(&mut Race); 4] = [
+        |race| race.rows[0].ratio = 5.0,
+        |race| race.rows[0].rounds.clear(),
+        |race| race.rows[0].rounds[1][2] = -3.0,
+        |race| race.rows.clear(),
+    ];
+    for change in changes {
+        assert!(matches!(spoil(change), RecordError::Contradiction { .. }));
+    }
 }
 
 #[test]

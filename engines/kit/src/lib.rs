@@ -61,19 +61,15 @@ const SPELT_OUT: usize = 65_536;
 /// [`EngineError::Unsupported`] where another step is among them, or where the arrays would
 /// make too long a program.
 pub fn passes(case: &Case) -> Result<Vec<&Pass>, EngineError> {
-    let passes = only_passes(case)?;
-    match passes.iter().map(|pass| pass.input.len()).sum() {
-        0..=SPELT_OUT => Ok(passes),
-        numbers => Err(EngineError::Unsupported(format!("a program with {numbers} numbers in it"))),
-    }
-}
-
-fn only_passes(case: &Case) -> Result<Vec<&Pass>, EngineError> {
     let pass = case.steps.iter().map(|step| match step {
         Step::BatchNorm(pass) => Ok(&**pass),
         _ => Err(EngineError::Unsupported("a step that is no forward pass".into())),
     });
-    pass.collect()
+    let passes: Vec<&Pass> = pass.collect::<Result<_, _>>()?;
+    match passes.iter().map(|pass| pass.input.len()).sum() {
+        0..=SPELT_OUT => Ok(passes),
+        numbers => Err(EngineError::Unsupported(format!("a program with {numbers} numbers in it"))),
+    }
 }
 
 #[cfg(test)]

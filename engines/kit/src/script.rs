@@ -1,19 +1,18 @@
 //! The scripts of a framework that differentiates: forward passes now, and the backward
 //! pass of each now or after the last.
 //!
-//! [`bn_protocol::adapter::play`] asks for both passes at once. Here a forward pass gives
+//! [`adapter::play`] asks for both passes at once. Here a forward pass gives
 //! what its backward pass needs, as a closure, which may wait: so a case can ask whether a
 //! graph keeps what it was recorded with while the layer goes on.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use bn_protocol::adapter::Buffers;
+use bn_protocol::adapter::{self, Buffers};
 use bn_protocol::case::{Case, Pass};
 use bn_protocol::engine::EngineError;
 use bn_protocol::outcome::{Field, Outcome, Refusal};
 use bn_protocol::tensor::Tensor;
-
-use crate::only_passes;
 
 /// A backward pass, ready to run: gives the gradients that its step asked for.
 pub type Backward = Box<dyn FnOnce() -> Result<BTreeMap<Field, Tensor>, Refusal>>;
@@ -35,8 +34,7 @@ pub trait Layer {
     fn buffers(&self) -> Buffers;
 }
 
-/// Plays the case's script on the layer that `make` gives. A layer that is refused already
-/// when it is made refuses every step, and leaves the buffers as they were.
+/// Plays the case's script on the layer that `make` gives, as [`adapter::play`] does.
 ///
 /// # Errors
 /// [`EngineError::Unsupported`] for a step that is no pass.
@@ -44,26 +42,11 @@ pub fn play<L: Layer>(
     case: &Case,
     make: impl FnOnce(&Case) -> Result<L, Refusal>,
 ) -> Result<Vec<Outcome>, EngineError> {
-    let passes = only_passes(case)?;
-    let mut layer = make(case);
-    let mut outcomes = vec![];
-    let mut waiting = vec![];
-    for (index, pass) in passes.into_iter().enumerate() {
-        let forward = layer.as_mut().map_err(|refusal| refusal.clone()).and_then(|layer| layer.forward(pass));
-        let answer = forward.and_then(|Forward { output, backward }| {
-            let mut fields = BTreeMap::from([(Field::Output, output)]);
-            match backward {
-                Some(backward) if pass.backward_at_end => waiting.push((index, backward)),
-                Some(backward) => fields.extend(backward()?),
-                None => {}
-            }
-            Ok(fields)
-        });
-        let buffers = layer.as_ref().map_or_else(|_| Buffers::of(case), Layer::buffers);
-        outcomes.push(outcome(answer, buffers));
-    }
-    for (index, backward) in waiting {
-        let outcome = &mut outcomes[index];
+    let waiting = RefCell::new(vec![]);
+    let mut outcomes =
+        adapter::play(case, |case| Ok(Recording { layer: make(case)?, step: 0, waiting: &waiting }))?;
+    for (step, backward) in waiting.take() {
+        let outcome = &mut outcomes[step];
         match backward() {
             Ok(gradients) => outcome.fields.extend(gradients),
             Err(refusal) => {
@@ -75,12 +58,30 @@ pub fn play<L: Layer>(
     Ok(outcomes)
 }
 
-fn outcome(answer: Result<BTreeMap<Field, Tensor>, Refusal>, buffers: Buffers) -> Outcome {
-    let (mut fields, refused) =
-        answer.map_or_else(|refusal| (BTreeMap::new(), Some(refusal)), |fields| (fields, None));
-    fields.extend(buffers.running_mean.map(|tensor| (Field::RunningMean, tensor)));
-    fields.extend(buffers.running_var.map(|tensor| (Field::RunningVar, tensor)));
-    Outcome { fields, num_batches_tracked: buffers.num_batches_tracked, refused }
+/// The layer, and the backward passes that wait, with the step of each.
+struct Recording<'a, L> {
+    layer: L,
+    step: usize,
+    waiting: &'a RefCell<Vec<(usize, Backward)>>,
+}
+
+impl<L: Layer> adapter::Layer for Recording<'_, L> {
+    fn pass(&mut self, pass: &Pass) -> Result<BTreeMap<Field, Tensor>, Refusal> {
+        let step = self.step;
+        self.step += 1;
+        let Forward { output, backward } = self.layer.forward(pass)?;
+        let mut fields = BTreeMap::from([(Field::Output, output)]);
+        match backward {
+            Some(backward) if pass.backward_at_end => self.waiting.borrow_mut().push((step, backward)),
+            Some(backward) => fields.extend(backward()?),
+            None => {}
+        }
+        Ok(fields)
+    }
+
+    fn buffers(&self) -> Buffers {
+        self.layer.buffers()
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ function apply() {
     findings += left > 0;
     for (const who of section.querySelectorAll('.who')) who.hidden = !suits(who, 'engine');
   }
-  for (const cell of document.querySelectorAll('.groups [data-engine], .scores [data-engine]')) cell.hidden = !suits(cell, 'engine');
+  for (const cell of document.querySelectorAll('.groups [data-engine], .scores [data-engine], .speeds [data-engine]')) cell.hidden = !suits(cell, 'engine');
   for (const row of document.querySelectorAll('.groups tr[data-group]')) row.hidden = !suits(row, 'group');
   form.querySelector('.count').textContent = `${findings} findings, ${failures} failing cases`;
   document.querySelector('.none').hidden = findings > 0;

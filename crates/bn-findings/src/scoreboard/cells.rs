@@ -14,11 +14,12 @@ pub fn ratio(ratio: Option<Number>) -> String {
 }
 
 /// An error in units in the last place.
-pub fn ulps(Number(ulps): Number) -> String {
+pub fn ulps(ulps: Option<Number>) -> String {
     match ulps {
-        ulps if ulps.is_infinite() => "∞".into(),
-        ulps if ulps >= 1000.0 => format!("{ulps:.0e}"),
-        ulps => format!("{ulps:.1}"),
+        None => "–".into(),
+        Some(Number(ulps)) if ulps.is_infinite() => "∞".into(),
+        Some(Number(ulps)) if ulps >= 1000.0 => format!("{ulps:.0e}"),
+        Some(Number(ulps)) => format!("{ulps:.1}"),
     }
 }
 
@@ -54,7 +55,7 @@ mod tests {
     fn numbers_are_short_and_nothing_is_hidden() {
         assert_eq!(ratio(Some(Number(79554.56))), "8e4");
         assert_eq!(ratio(Some(Number(f64::INFINITY))), "∞");
-        assert_eq!((ulps(Number(0.5)), ulps(Number(2.7e6))), ("0.5".into(), "3e6".into()));
+        assert_eq!((ulps(Some(Number(0.5))), ulps(Some(Number(2.7e6)))), ("0.5".into(), "3e6".into()));
         assert_eq!(value(&serde_json::json!(1.0)), "1");
         assert_eq!(value(&serde_json::json!(0.1)), "0.1");
         assert_eq!(value(&serde_json::json!(1e-9)), "1.00000000e-9");

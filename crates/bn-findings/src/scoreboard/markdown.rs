@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use bn_page::date;
 
-use super::{Board, CauseRow, cells, replay};
+use super::{Board, CauseRow, Shown, cells, replay, speeds};
 use crate::cause::Severity;
 
 /// A table of the engines, and the findings beneath.
 pub fn markdown(board: &Board) -> String {
     let mut text = String::from(
-        "| engine | version | passed | wrong | inaccurate | convention | unsupported | not asked | accurate | worst × | ULP | date |\n\
-         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|\n",
+        "| engine | version | passed | wrong | inaccurate | convention | unsupported | not asked | accurate | worst × | ULP, median | ULP, worst | date |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|\n",
     );
     for record in &board.records {
         let failed = board.failed_cases(record);
@@ -20,7 +20,7 @@ pub fn markdown(board: &Board) -> String {
         let all = &record.all;
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {}/{} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {}/{} | {} | {} | {} | {} |",
             record.engine.name,
             record.engine.version,
             all.passed,
@@ -29,7 +29,8 @@ pub fn markdown(board: &Board) -> String {
             all.accurate,
             all.judged,
             cells::ratio(all.worst),
-            cells::ulps(all.worst_ulps),
+            cells::ulps(all.ulps.map(|ulps| ulps.median)),
+            cells::ulps(all.ulps.map(|ulps| ulps.worst)),
             date(record.recorded).split_whitespace().next().unwrap_or_default(),
         );
     }
@@ -44,16 +45,16 @@ pub fn markdown(board: &Board) -> String {
             let _ = writeln!(text, "\n**{severity}**\n");
         }
         for row in rows {
-            let who: Vec<String> = row
-                .engines
-                .iter()
-                .map(|shown| format!("{} ({})", shown.record.engine.name, shown.finding.cases))
-                .collect();
+            let part = |Shown { record, finding, severity: own, .. }: &Shown| match *own == severity {
+                true => format!("{} ({})", record.engine.name, finding.cases),
+                false => format!("{} ({}, {own})", record.engine.name, finding.cases),
+            };
+            let who: Vec<String> = row.engines.iter().map(part).collect();
             let shown = &row.engines[0];
             let command = replay(&shown.record.engine.name, &shown.finding.shown_by);
             let _ =
                 writeln!(text, "- {}: {}. `{command}`", row.cause.title.replace('|', "\\|"), who.join(", "));
         }
     }
-    text
+    text + &speeds::markdown(board)
 }

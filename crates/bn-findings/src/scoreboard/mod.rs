@@ -8,11 +8,12 @@ mod cells;
 mod failures;
 pub mod markdown;
 pub mod page;
+mod speeds;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +21,13 @@ use crate::cause::{Cause, Severity};
 use crate::findings::Finding;
 use crate::record::{Record, RecordError};
 use crate::registry::{Convention, Conventions, Registry};
+use crate::speed::Race;
 
 /// The file that names the engines which were not run, beside the records.
 pub const NOT_RUN: &str = "not-run.json";
+
+/// The folder of the races, beside the records.
+pub const SPEED: &str = "speed";
 
 /// Everything that the scoreboard shows.
 pub struct Board {
@@ -30,6 +35,8 @@ pub struct Board {
     pub records: Vec<Record>,
     /// The engines that did not, and why.
     pub not_run: Vec<NotRun>,
+    /// How long the engines take beside ours, in the same order.
+    pub races: Vec<Race>,
     /// What is known of the engines.
     pub registry: Registry,
     conventions: Conventions,
@@ -83,28 +90,25 @@ impl CauseRow<'_> {
 }
 
 impl Board {
-    /// The records of a folder: every `*.json` in it but [`NOT_RUN`], and what that says.
+    /// The records of a folder: every `*.json` in it but [`NOT_RUN`], what that says, and the
+    /// races in its folder [`SPEED`].
     ///
     /// # Errors
     /// [`RecordError`] for the first file that is no record; none is passed over.
     pub fn read(folder: &Path, registry: Registry, conventions: Conventions) -> Result<Board, RecordError> {
-        let io = |source: io::Error| RecordError::Io { path: folder.into(), source };
-        let mut files = Vec::new();
-        for entry in fs::read_dir(folder).map_err(io)? {
-            files.push(entry.map_err(io)?.path());
-        }
-        files.sort();
         let mut records = Vec::new();
         let mut not_run = Vec::new();
-        for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "json"))
-        {
+        for file in json_files(folder)? {
             if file.file_name().is_some_and(|name| name == NOT_RUN) {
-                not_run = read_not_run(file)?;
+                not_run = read_not_run(&file)?;
             } else {
-                records.push(Record::read(file)?);
+                records.push(Record::read(&file)?);
             }
         }
-        Ok(Board::new(records, not_run, registry, conventions))
+        let speed = folder.join(SPEED);
+        let files = if speed.is_dir() { json_files(&speed)? } else { Vec::new() };
+        let races = files.iter().map(|file| Race::read(file)).collect::<Result<_, _>>()?;
+        Ok(Board::new(records, not_run, registry, conventions).with_races(races))
     }
 
     /// Of these records.
@@ -114,17 +118,20 @@ impl Board {
         registry: Registry,
         conventions: Conventions,
     ) -> Board {
-        let place = |record: &Record| {
-            let of = |name: &str| registry.engines.iter().position(|engine| engine.name == name);
-            (of(&record.engine.name).unwrap_or(usize::MAX), record.engine.name.clone())
-        };
-        records.sort_by_key(place);
+        records.sort_by_key(|record| place(&registry, &record.engine.name));
         // A record may be older than the words.
         for finding in records.iter_mut().flat_map(|record| &mut record.findings) {
             let Cause { id, severity, title, .. } = &finding.cause;
             finding.cause = Cause::of(id, *severity, title);
         }
-        Board { records, not_run, registry, conventions }
+        Board { records, not_run, races: Vec::new(), registry, conventions }
+    }
+
+    /// The same with these races.
+    pub fn with_races(mut self, races: Vec<Race>) -> Board {
+        self.races = races;
+        self.races.sort_by_key(|race| place(&self.registry, &race.engine.name));
+        self
     }
 
     /// The framework's own name for an engine, if the registry knows one.
@@ -185,6 +192,24 @@ impl Board {
         }
         groups
     }
+}
+
+/// Where an engine stands: first those of the registry, in its order, then others by name.
+fn place(registry: &Registry, name: &str) -> (usize, String) {
+    let of = registry.engines.iter().position(|engine| engine.name == name);
+    (of.unwrap_or(usize::MAX), name.to_owned())
+}
+
+/// Those of a folder, in the order of their names.
+fn json_files(folder: &Path) -> Result<Vec<PathBuf>, RecordError> {
+    let io = |source: io::Error| RecordError::Io { path: folder.into(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        files.push(entry.map_err(io)?.path());
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    Ok(files)
 }
 
 fn read_not_run(path: &Path) -> Result<Vec<NotRun>, RecordError> {

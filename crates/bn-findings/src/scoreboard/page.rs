@@ -1,9 +1,10 @@
 //! The scoreboard as one HTML file: tables, findings, filters, and nothing from elsewhere.
 
 use bn_page::date;
+use bn_suite::report::Ulps;
 use maud::{Markup, PreEscaped, html};
 
-use super::{Board, CauseRow, Shown, cells, failures, replay};
+use super::{Board, CauseRow, Shown, cells, failures, replay, speeds};
 use crate::cause::Severity;
 use crate::record::{Record, Tally};
 
@@ -25,6 +26,7 @@ pub fn page(board: &Board) -> String {
         @if causes.is_empty() { p { "Nothing." } }
         p.none hidden { "No finding is left by these filters." }
         (groups(board))
+        (speeds::section(board))
         (disputes(board))
         (conventions(board))
         script { (PreEscaped(SCRIPT)) }
@@ -62,14 +64,16 @@ fn scores(board: &Board) -> Markup {
             thead { tr {
                 th { "engine" } th { "of its cases" } th.number { "passed" } th.number { "wrong" }
                 th.number { "inacc." } th.number { "conv." } th.number { "unsupp." } th.number { "not asked" }
-                th.number { "worst ×" } th.number { "accurate" } th.number { "worst ×" } th.number { "ULP" }
+                th.number { "worst ×" } th.number { "accurate" } th.number { "worst ×" }
+                th.number { "ULP, median" } th.number { "worst" }
             } }
             tbody { @for record in &board.records { (score(board, record)) } }
         }
         p.faint {
             "Failed cases stand under their worst cause. “Not asked”: the engine does not claim what they need, or the case \
              is disputed. “Worst ×” is the largest |got − expected| / allowance by the grade to its left (at most 1 is \
-             right), “ULP” the largest error in units in the last place of the truth."
+             right). “ULP”: each case counts by its largest error in units in the last place of the truth, over the \
+             elements that accurate arithmetic settles to 8 of them."
         }
     }
 }
@@ -99,7 +103,8 @@ fn score(board: &Board, record: &Record) -> Markup {
             td.number { (cells::ratio(all.worst)) }
             td.number { (all.accurate) "/" (all.judged) }
             td.number { (cells::ratio(all.accurate_worst)) }
-            td.number { (cells::ulps(all.worst_ulps)) }
+            td.number { (cells::ulps(all.ulps.map(|ulps| ulps.median))) }
+            td.number { (cells::ulps(all.ulps.map(|ulps| ulps.worst))) }
         }
     }
 }
@@ -190,7 +195,7 @@ fn groups(board: &Board) -> Markup {
     html! {
         h2 { "By group" }
         p.faint { "Passed of the cases that were asked; beneath, how many of the judged ones are accurate, the worst by \
-            either grade, and the worst in ULP. Blank: not asked." }
+            either grade, and the median and the worst in ULP. Blank: not asked." }
         table.groups {
             thead { tr {
                 th { "group" }
@@ -229,7 +234,9 @@ fn group_cell(record: &Record, tally: Option<&Tally>) -> Markup {
             div.faint {
                 (tally.accurate) "/" (tally.judged) br;
                 (cells::ratio(tally.worst)) " · " (cells::ratio(tally.accurate_worst)) br;
-                (cells::ulps(tally.worst_ulps)) " ULP"
+                @if let Some(Ulps { median, worst }) = tally.ulps {
+                    (cells::ulps(Some(median))) " · " (cells::ulps(Some(worst))) " ULP"
+                }
             }
         }
     }

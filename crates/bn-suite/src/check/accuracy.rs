@@ -18,6 +18,10 @@ use crate::outcome::{Field, Outcome};
 use crate::tensor::{DType, Tensor};
 use crate::truth::{self, format::Format};
 
+/// An element is *settled* where arithmetic that is accurate leaves no more than so many units
+/// in the last place open.
+pub const SETTLED: f64 = 8.0;
+
 /// How an answer fares under the grade *accurate*.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Accuracy {
@@ -25,9 +29,11 @@ pub struct Accuracy {
     pub worst: Option<Worst>,
     /// The arrays beyond their allowances, in the order of the steps.
     pub excesses: Vec<Excess>,
-    /// The largest error of all elements whose truth is finite, in units in the last place
-    /// of that truth: infinite where one is NaN or infinite.
-    pub ulps: f64,
+    /// The largest error in units in the last place of the truth, over all elements that this
+    /// grade promises to within [`SETTLED`] of them: infinite where NaN or an infinity is
+    /// answered. None where no element is promised so closely. Of the others it would say
+    /// nothing: where terms cancel to nearly 0, so does the unit.
+    pub ulps: Option<f64>,
 }
 
 /// An array that is not accurate.
@@ -127,7 +133,7 @@ pub fn accuracy(case: &Case, outcomes: &[Outcome]) -> Accuracy {
             let Some(got) = got.fields.get(&field).filter(form) else { continue };
             let (fault, worst) = summarise(step, field, wanted, got);
             accuracy.worst = Worst::larger(accuracy.worst, worst);
-            accuracy.ulps = accuracy.ulps.max(largest_ulps(wanted, got));
+            accuracy.ulps = [accuracy.ulps, largest_ulps(wanted, got)].into_iter().flatten().reduce(f64::max);
             if let Some(Fault::Elements { worst, failing, elements, .. }) = fault {
                 let cause = explain.cause(step, field, got, worst.index);
                 accuracy.excesses.push(Excess { step, field, worst, failing, elements, cause });
@@ -137,12 +143,15 @@ pub fn accuracy(case: &Case, outcomes: &[Outcome]) -> Accuracy {
     accuracy
 }
 
-/// The largest |got − expected| of an array in units in the last place of what is expected.
-fn largest_ulps(expected: &ExpectedField, got: &Tensor) -> f64 {
-    let Some(format) = Format::of(expected.value.dtype) else { return 0.0 };
-    let promised = differences(expected, got).filter(|difference| difference.expected.is_finite());
-    let ulps = promised.map(|difference| difference.distance() / format.ulp(difference.expected));
-    ulps.fold(0.0, f64::max)
+/// See [`Accuracy::ulps`].
+fn largest_ulps(expected: &ExpectedField, got: &Tensor) -> Option<f64> {
+    let format = Format::of(expected.value.dtype)?;
+    let errors = differences(expected, got).filter(|difference| difference.expected.is_finite());
+    let in_ulps = errors.map(|difference| {
+        let ulp = format.ulp(difference.expected);
+        (difference.distance() / ulp, difference.allowance / ulp)
+    });
+    in_ulps.filter(|(_, allowance)| *allowance <= SETTLED).map(|(error, _)| error).reduce(f64::max)
 }
 
 /// The truths of one case under shortcut after shortcut, solved when first needed.

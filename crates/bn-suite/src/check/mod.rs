@@ -18,7 +18,7 @@ mod elements;
 mod failure;
 mod layout;
 
-pub use accuracy::{Accuracy, Cause, Excess, Shortcut, accuracy};
+pub use accuracy::{Accuracy, Cause, Excess, SETTLED, Shortcut, accuracy};
 pub use asked::asked;
 pub use elements::{Difference, differences};
 pub use failure::{Fault, bits, decimal, multi_index};

@@ -6,8 +6,10 @@
 //! *accurate* is under `accurate`, and what exceeds it under `excesses`.
 
 mod accurate;
+mod ulps;
 
 pub use accurate::{AccurateCounts, ExcessEntry};
+pub use ulps::Ulps;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -28,8 +30,8 @@ pub struct Report {
     pub worst: Option<WorstOf>,
     /// The same cases by the grade *accurate*.
     pub accurate: AccurateCounts,
-    /// The largest error of all answers, in units in the last place of the truth.
-    pub worst_ulps: Number,
+    /// Errors in units in the last place of the truth.
+    pub ulps: Option<Ulps>,
     /// All of it by group, in the order of the cases.
     pub groups: Vec<GroupReport>,
     /// Everything that is wrong: one entry per step and field.
@@ -90,8 +92,8 @@ pub struct GroupReport {
     pub worst: Option<WorstOf>,
     /// The same cases by the grade *accurate*.
     pub accurate: AccurateCounts,
-    /// The largest error of their answers, in units in the last place of the truth.
-    pub worst_ulps: Number,
+    /// Errors of their answers, in units in the last place of the truth.
+    pub ulps: Option<Ulps>,
 }
 
 /// A worst element, and the case it is in.
@@ -160,7 +162,7 @@ impl Report {
             counts: Counts::default(),
             worst: None,
             accurate: AccurateCounts::default(),
-            worst_ulps: Number(0.0),
+            ulps: None,
             groups: Vec::new(),
             failures: Vec::new(),
             excesses: Vec::new(),
@@ -169,6 +171,10 @@ impl Report {
         };
         for case in cases {
             report.add(case);
+        }
+        report.ulps = Ulps::of(cases.iter());
+        for group in &mut report.groups {
+            group.ulps = Ulps::of(cases.iter().filter(|case| case.group() == group.name));
         }
         report
     }
@@ -179,9 +185,6 @@ impl Report {
         group.counts.add(&case.verdict);
         keep_larger(&mut group.worst, worst.clone());
         group.accurate.add(case);
-        let ulps = case.accuracy.as_ref().map_or(0.0, |accuracy| accuracy.ulps);
-        group.worst_ulps = Number(group.worst_ulps.0.max(ulps));
-        self.worst_ulps = Number(self.worst_ulps.0.max(ulps));
         self.counts.add(&case.verdict);
         keep_larger(&mut self.worst, worst);
         self.accurate.add(case);
@@ -209,7 +212,7 @@ impl Report {
                 counts: Counts::default(),
                 worst: None,
                 accurate: AccurateCounts::default(),
-                worst_ulps: Number(0.0),
+                ulps: None,
             };
             self.groups.push(group);
             self.groups.len() - 1

@@ -3,23 +3,25 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bn_bench::engine::{Row, mean, race};
-use bn_bench::machine::{Machine, revision, unix_time};
+use bn_bench::engine::{means, race};
+use bn_bench::machine::{self, revision, unix_time};
 use bn_bench::networks::Network;
 use bn_bench::table::LINES;
 use bn_findings::adapters::Adapters;
-use bn_suite::engine::Engine;
+use bn_findings::record::SCHEMA;
+use bn_findings::speed::{Engine, Machine, Mean, Race, Row};
+use bn_suite::engine::Engine as _;
 use bn_suite::engines::batchnorm::BatchnormEngine;
 use bn_suite::engines::process::{Limits, ProcessEngine};
-use bn_suite::protocol::timing::Op;
 use comfy_table::{CellAlignment, Table};
-use serde_json::json;
 
 use crate::measure::bar;
 use crate::output::{Format, OutputArguments};
 
 /// Rounds of a row: enough for an interval of the median.
 const ROUNDS: usize = 7;
+/// Of a layer: forward in training and in evaluation, and backward.
+const PASSES: usize = 3;
 
 /// Races, and prints or writes.
 pub fn run(name: &str, networks: &[Network], batch: usize, arguments: &OutputArguments) -> Result<()> {
@@ -33,46 +35,54 @@ pub fn run(name: &str, networks: &[Network], batch: usize, arguments: &OutputArg
     let mut theirs = ProcessEngine::start_words(adapters.command(name), limits)
         .with_context(|| format!("`scripts/engines setup {name}` sets it up"))?;
     let about = theirs.about().clone();
-    let machine = Machine::look();
+    let machine = machine::Machine::look();
     if let Some(warning) = machine.warning() {
         anstream::eprintln!("WARNING: {warning}");
     }
     let mut ours = BatchnormEngine::default();
-    let mut text = String::new();
+    let mut rows = Vec::new();
+    let bar = bar(networks.iter().map(|network| PASSES * network.layers.len()).sum());
     for network in networks {
-        let bar = bar(3 * network.layers.len());
-        let rows = race(&mut ours, &mut theirs, network, (batch, ROUNDS), |_| bar.inc(1))?;
-        bar.finish_and_clear();
-        match arguments.format {
-            Format::Json => {
-                let record = json!({
-                    "engine": { "name": about.name, "version": about.version },
-                    "network": network.name, "batch": batch, "unix_time": unix_time(),
-                    "revision": revision(), "machine": machine, "rows": rows,
-                });
-                text += &format!("{}\n", serde_json::to_string_pretty(&record)?);
-            }
-            Format::Table => {
-                text += &format!(
-                    "{} {} against batchnorm on {}, f32, batch {batch}: its time / ours\n{}\n",
-                    about.name,
-                    about.version,
-                    network.name,
-                    table(&rows)
-                );
-                for op in [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain] {
-                    text += &format!("{}: geometric mean {:.2}\n", op.name(), mean(&rows, op));
-                }
-            }
-        }
+        bar.set_message(network.name);
+        rows.extend(race(&mut ours, &mut theirs, network, (batch, ROUNDS), |_| bar.inc(1))?);
     }
-    if let Format::Table = arguments.format {
-        text += "Both allocate what a call gives, and use as many threads as they like.\n";
-    }
-    output.write(&text)
+    bar.finish_and_clear();
+    let race = Race {
+        schema: SCHEMA,
+        recorded: unix_time(),
+        engine: Engine { name: about.name, version: about.version },
+        revision: revision(),
+        machine: Machine { processor: machine.processor, threads: machine.threads, busy: machine.busy },
+        batch,
+        means: means(&rows),
+        rows,
+    };
+    output.write(&match arguments.format {
+        Format::Json => race.text(),
+        Format::Table => tables(&race),
+    })
 }
 
-fn table(rows: &[Row]) -> Table {
+fn tables(race: &Race) -> String {
+    let Race { engine, batch, means, rows, .. } = race;
+    let mut text = String::new();
+    for (network, means) in means {
+        let of_network = rows.iter().filter(|row| row.network == *network);
+        text += &format!(
+            "{} {} against batchnorm on {network}, f32, batch {batch}: its time / ours\n{}\n",
+            engine.name,
+            engine.version,
+            table(of_network)
+        );
+        for (op, Mean { ratio, interval: [low, high] }) in means {
+            text += &format!("{}: geometric mean {ratio:.2}, 95 % {low:.2} to {high:.2}\n", op.name());
+        }
+    }
+    text += "Both allocate what a call gives, and use as many threads as they like.\n";
+    text
+}
+
+fn table<'a>(rows: impl Iterator<Item = &'a Row>) -> Table {
     let mut table = Table::new();
     table.load_style(LINES);
     table.set_header(["shape", "layers", "pass", "ours, ms", "theirs, ms", "ratio", "95 %"]);

@@ -1,0 +1,114 @@
+//! How long each engine takes beside ours.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use bn_page::date;
+use bn_suite::protocol::timing::Op;
+use maud::{Markup, html};
+
+use super::Board;
+use crate::speed::{Mean, Race};
+
+/// The passes, as the columns say them.
+const PASSES: [(Op, &str); 3] = [
+    (Op::ForwardTrain, "forward, training"),
+    (Op::ForwardEval, "forward, evaluation"),
+    (Op::BackwardTrain, "backward"),
+];
+
+/// A section with a row for each race and network; nothing where there is no race.
+pub fn section(board: &Board) -> Markup {
+    html! {
+        @if !board.races.is_empty() {
+            h2 { "Speed" }
+            table.speeds {
+                thead { tr {
+                    th { "engine" } th { "layers" }
+                    @for (_, name) in PASSES { th.number { (name) } }
+                    th { "on" }
+                } }
+                tbody { @for (race, network, means) in lines(board) { (line(race, network, means)) } }
+            }
+            p.faint {
+                "The engine’s time / ours, through the public calls of both, f32: the geometric mean over all batch norms of \
+                 the network, with its 95 % confidence interval. Both are asked in turns, make the arrays that they answer, \
+                 and use as many threads as they like. Values of what was timed are compared with the truth; what is wrong \
+                 is not timed."
+            }
+        }
+    }
+}
+
+fn line(race: &Race, network: &str, means: &BTreeMap<Op, Mean>) -> Markup {
+    html! {
+        tr data-engine=(race.engine.name) {
+            th scope="row" { (race.engine.name) " " span.version { (race.engine.version) } }
+            td { (network) ", batch " (race.batch) }
+            @for (op, _) in PASSES {
+                td.number {
+                    @if let Some(Mean { ratio, interval: [low, high] }) = means.get(&op) {
+                        b { (figure(*ratio)) } div.faint { (figure(*low)) " to " (figure(*high)) }
+                    }
+                }
+            }
+            td.faint {
+                (race.machine.processor) ", " (race.machine.threads) " threads, revision " (race.revision) ", "
+                (day(race))
+            }
+        }
+    }
+}
+
+/// A race has a line for each of its networks.
+fn lines(board: &Board) -> impl Iterator<Item = (&Race, &str, &BTreeMap<Op, Mean>)> {
+    board
+        .races
+        .iter()
+        .flat_map(|race| race.means.iter().map(move |(name, means)| (race, name.as_str(), means)))
+}
+
+/// The same as Markdown.
+pub fn markdown(board: &Board) -> String {
+    let mut text = String::new();
+    if board.races.is_empty() {
+        return text;
+    }
+    text += "\n**speed**: the engine's time / ours (95 % confidence interval), geometric mean over the network, f32\n\n";
+    let names = PASSES.map(|(_, name)| name).join(" | ");
+    let _ = writeln!(text, "| engine | layers | {names} | on |\n|---|---|---:|---:|---:|---|");
+    for (race, network, means) in lines(board) {
+        let cells = PASSES.map(|(op, _)| match means.get(&op) {
+            Some(Mean { ratio, interval: [low, high] }) => {
+                format!("{} ({} to {})", figure(*ratio), figure(*low), figure(*high))
+            }
+            None => "–".into(),
+        });
+        let _ = writeln!(
+            text,
+            "| {} {} | {network}, batch {} | {} | {}, {} threads, revision {}, {} |",
+            race.engine.name,
+            race.engine.version,
+            race.batch,
+            cells.join(" | "),
+            race.machine.processor,
+            race.machine.threads,
+            race.revision,
+            day(race),
+        );
+    }
+    text
+}
+
+fn day(race: &Race) -> String {
+    date(race.recorded).split_whitespace().next().unwrap_or_default().into()
+}
+
+/// Three digits.
+fn figure(ratio: f64) -> String {
+    match ratio {
+        ..10.0 => format!("{ratio:.2}"),
+        ..100.0 => format!("{ratio:.1}"),
+        _ => format!("{ratio:.0}"),
+    }
+}
