@@ -26,7 +26,6 @@ pub fn section(board: &Board) -> Markup {
                 thead { tr {
                     th { "engine" } th { "layers" }
                     @for (_, name) in PASSES { th.number { (name) } }
-                    th { "on" }
                 } }
                 tbody { @for (race, network, means) in lines(board) { (line(race, network, means)) } }
             }
@@ -43,7 +42,13 @@ pub fn section(board: &Board) -> Markup {
 fn line(race: &Race, network: &str, means: &BTreeMap<Op, Mean>) -> Markup {
     html! {
         tr data-engine=(race.engine.name) {
-            th scope="row" { (race.engine.name) " " span.version { (race.engine.version) } }
+            th scope="row" {
+                (race.engine.name) " " span.version { (race.engine.version) }
+                div.faint {
+                    (race.machine.processor) ", " (race.machine.threads) " threads, revision " (race.revision) ", "
+                    (day(race))
+                }
+            }
             td { (network) ", batch " (race.batch) }
             @for (op, _) in PASSES {
                 td.number {
@@ -51,10 +56,6 @@ fn line(race: &Race, network: &str, means: &BTreeMap<Op, Mean>) -> Markup {
                         b { (figure(*ratio)) } div.faint { (figure(*low)) " to " (figure(*high)) }
                     }
                 }
-            }
-            td.faint {
-                (race.machine.processor) ", " (race.machine.threads) " threads, revision " (race.revision) ", "
-                (day(race))
             }
         }
     }
