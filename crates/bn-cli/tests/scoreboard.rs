@@ -56,6 +56,22 @@ fn a_record_becomes_a_page_and_a_table() {
     assert!(text(&replayed.stdout).contains("FAILED momentum/"));
 }
 
+/// The records of this repository can be read, and docs/scoreboard.md is made of them.
+#[test]
+fn the_published_table_is_that_of_the_kept_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = |file: &str| folder.path().join(file).to_string_lossy().into_owned();
+    let (page, table) = (name("page.html"), name("table.md"));
+    let output = bn(&["report", "--output", &page, "--markdown", &table]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/scoreboard.md");
+    let (published, table) = (fs::read_to_string(published).unwrap(), fs::read_to_string(table).unwrap());
+    assert!(
+        published.ends_with(&table),
+        "docs/scoreboard.md is of other records; its first lines say how it is made"
+    );
+}
+
 #[test]
 fn a_spoilt_record_stops_the_report_and_leaves_the_old_page() {
     let folder = tempfile::tempdir().unwrap();

@@ -35,6 +35,9 @@ pub struct Registered {
     pub language: String,
     /// The version that is pinned.
     pub version: String,
+    /// Programs that it calls and that its set-up does not bring along.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// Where the framework lives; empty where that is not known.
     pub homepage: String,
 }
