@@ -1,11 +1,13 @@
 //! A framework's batch norm against ours, each through its public calls.
 //!
 //! The framework runs in a program of its own, which is asked over the engine protocol to
-//! time a pass; our engine is asked the same in this one. Both make the same input, allocate
-//! what a call gives, and are asked in turns: a *round* is A B B A, a turn three calls, and a
-//! round's ratio (B + B)/(A + A) of their medians. What it came to is checked before it
-//! counts: values of two channels of the very answer that was timed, against the suite's
-//! truth and its allowance.
+//! time a pass; our engine is asked the same in this one. Both make the same input and are
+//! asked in turns: a *round* is A B B A, a turn three calls, and a round's ratio
+//! (B + B)/(A + A) of their medians. Ours writes into arrays that are there already, where a
+//! framework allocates what a call gives; so that this costs no more than asking for it, its C
+//! allocator is told to keep what is handed back ([`KEPT_MEMORY`]). What it came to is checked
+//! before it counts: values of two channels of the very answer that was timed, against the
+//! suite's truth and its allowance.
 
 use std::collections::BTreeMap;
 
@@ -27,6 +29,16 @@ use crate::statistics::{Weighted, geometric_mean, mean_interval, median, median_
 const CALLS: usize = 3;
 /// Values that are compared, of each of two channels.
 const PROBES: usize = 64;
+
+/// Before the words of a framework's command: an allocator that maps memory anew for each
+/// result would have its page faults timed, as this program's would
+/// ([`crate::machine::keep_memory`]).
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub const KEPT_MEMORY: &[&str] =
+    &["env", "MALLOC_MMAP_MAX_=0", "MALLOC_TRIM_THRESHOLD_=18446744073709551615"];
+/// There is no such setting here.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub const KEPT_MEMORY: &[&str] = &[];
 
 /// Races the two over a network's layers in f32. `done` is called after each row.
 ///

@@ -31,8 +31,9 @@ pub fn section(board: &Board) -> Markup {
             }
             p.faint {
                 "The engine’s time / ours, through the public calls of both, f32: the geometric mean over all batch norms of \
-                 the network, with its 95 % confidence interval. Both are asked in turns, make the arrays that they answer, \
-                 and use as many threads as they like. Values of what was timed are compared with the truth; what is wrong \
+                 the network, with its 95 % confidence interval. Both are asked in turns, and use as many threads as they \
+                 like. Ours writes into arrays that are there; the other allocates what a call gives, from memory that its \
+                 process has kept. Values of what was timed are compared with the truth; what is wrong \
                  is not timed."
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bn_bench::engine::{means, race};
+use bn_bench::engine::{KEPT_MEMORY, means, race};
 use bn_bench::machine::{self, revision, unix_time};
 use bn_bench::networks::Network;
 use bn_bench::table::LINES;
@@ -32,7 +32,8 @@ pub fn run(name: &str, networks: &[Network], batch: usize, arguments: &OutputArg
         let names: Vec<&str> = adapters.registry.engines.iter().map(|engine| engine.name.as_str()).collect();
         bail!("no engine {name:?}; there are {}", names.join(", "));
     }
-    let mut theirs = ProcessEngine::start_words(adapters.command(name), limits)
+    let command = KEPT_MEMORY.iter().map(|word| (*word).to_owned()).chain(adapters.command(name)).collect();
+    let mut theirs = ProcessEngine::start_words(command, limits)
         .with_context(|| format!("`scripts/engines setup {name}` sets it up"))?;
     let about = theirs.about().clone();
     let machine = machine::Machine::look();
@@ -78,7 +79,8 @@ fn tables(race: &Race) -> String {
             text += &format!("{}: geometric mean {ratio:.2}, 95 % {low:.2} to {high:.2}\n", op.name());
         }
     }
-    text += "Both allocate what a call gives, and use as many threads as they like.\n";
+    text += "Ours writes into arrays that are there, the other allocates what a call gives, from memory that its process \
+             has kept. Both use as many threads as they like.\n";
     text
 }
 
