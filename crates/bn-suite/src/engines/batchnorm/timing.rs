@@ -34,9 +34,10 @@ fn time_in<T: Element + MixesWith<T>>(
     let (input, grad_output) = (array(0)?, array(1)?);
     let mut layer = BatchNorm::<T>::new(Config::new(channels));
     layer.set_training(timing.op != Op::ForwardEval);
-    let (mut output, mut saved) = (ArrayD::zeros(IxDyn(&timing.shape)), Saved::default());
-    let (mut grad_input, mut grad_weight, mut grad_bias) =
-        (ArrayD::zeros(IxDyn(&timing.shape)), Array1::zeros(channels), Array1::zeros(channels));
+    let blank = || ArrayD::from_elem(IxDyn(&timing.shape), from_f64(0.0));
+    let vector = || Array1::from_elem(channels, from_f64(0.0));
+    let (mut output, mut saved) = (blank(), Saved::default());
+    let (mut grad_input, mut grad_weight, mut grad_bias) = (blank(), vector(), vector());
     let mut workspace = Workspace::default();
     let mut seconds = Vec::new();
     // The first call has no clock: it finds memory that nobody has touched yet.
