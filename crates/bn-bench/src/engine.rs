@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bn_findings::speed::{Mean, Row};
 use bn_suite::case::{Case, Layer, Mode, Pass, State, Step};
 use bn_suite::check::{Difference, differences};
-use bn_suite::engine::{Engine, Offer};
+use bn_suite::engine::{Engine, EngineError, Offer};
 use bn_suite::golden::ExpectedField;
 use bn_suite::outcome::Field;
 use bn_suite::protocol::timing::{Op, Timing, element};
@@ -40,7 +40,8 @@ pub const KEPT_MEMORY: &[&str] =
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub const KEPT_MEMORY: &[&str] = &[];
 
-/// Races the two over a network's layers in f32. `done` is called after each row.
+/// Races the two over a network's layers in f32. A pass that the engine says it does not do has
+/// no row. `done` is called after each row.
 ///
 /// # Errors
 /// An engine that is not timed, fails, or answers what is not batch norm.
@@ -60,25 +61,34 @@ pub fn race(
         for op in [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain] {
             let probes = truths.iter().flat_map(|truth| &truth.places).copied().collect();
             let timing = Timing { op, shape: shape.clone(), dtype: DType::F32, calls: CALLS, probes };
-            let turn = |engine: &mut dyn Engine| -> Result<f64> {
-                let timed = engine.time(&timing).with_context(|| engine.about().name.clone())?;
+            let turn = |engine: &mut dyn Engine| -> Result<Option<f64>> {
+                let timed = match engine.time(&timing) {
+                    Err(EngineError::Unsupported(_)) => return Ok(None),
+                    timed => timed.with_context(|| engine.about().name.clone())?,
+                };
                 ensure!(timed.seconds.len() == CALLS, "{} times for {CALLS} calls", timed.seconds.len());
                 for (truth, probes) in truths.iter().zip(timed.probes.chunks(PROBES)) {
                     truth.check(op, probes).with_context(|| {
                         format!("{}, {} of {}", engine.about().name, op.name(), shape_name(&shape))
                     })?;
                 }
-                Ok(median(&timed.seconds))
+                Ok(Some(median(&timed.seconds)))
             };
             let mut all = Vec::new();
             for _ in 0..rounds {
-                all.push([turn(ours)?, turn(theirs)?, turn(theirs)?, turn(ours)?]);
+                let turns = [turn(ours)?, turn(theirs)?, turn(theirs)?, turn(ours)?];
+                let [Some(a), Some(b), Some(c), Some(d)] = turns else { break };
+                all.push([a, b, c, d]);
+            }
+            if all.len() < rounds {
+                continue;
             }
             let row = row(network.name, shape_name(&shape), layer.count, op, all);
             done(&row);
             rows.push(row);
         }
     }
+    ensure!(!rows.is_empty(), "{name} does none of the passes");
     Ok(rows)
 }
 
@@ -200,7 +210,7 @@ impl Truth {
 
 #[cfg(test)]
 mod tests {
-    use bn_suite::engine::{About, EngineError};
+    use bn_suite::engine::About;
     use bn_suite::engines::batchnorm::BatchnormEngine;
     use bn_suite::outcome::Outcome;
     use bn_suite::protocol::timing::Timed;
@@ -247,6 +257,38 @@ mod tests {
             }
             Ok(timed)
         }
+    }
+
+    /// As ours, but for a pass that it does not do.
+    struct Without(BatchnormEngine, Vec<Op>);
+
+    impl Engine for Without {
+        fn about(&self) -> &About {
+            self.0.about()
+        }
+
+        fn run(&mut self, case: &Case) -> Result<Vec<Outcome>, EngineError> {
+            self.0.run(case)
+        }
+
+        fn time(&mut self, timing: &Timing) -> Result<Timed, EngineError> {
+            match self.1.contains(&timing.op) {
+                true => Err(EngineError::Unsupported("this pass".into())),
+                false => self.0.time(timing),
+            }
+        }
+    }
+
+    #[test]
+    fn a_pass_that_the_engine_does_not_do_has_no_row() {
+        let race = |without: &[Op]| {
+            let mut theirs = Without(BatchnormEngine::default(), without.to_vec());
+            race(&mut BatchnormEngine::default(), &mut theirs, &network(), (2, 3), |_| ())
+        };
+        let ops: Vec<Op> = race(&[Op::BackwardTrain]).unwrap().iter().map(|row| row.op).collect();
+        assert_eq!(ops, [Op::ForwardTrain, Op::ForwardEval]);
+        let nothing = race(&[Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain]).unwrap_err();
+        assert!(nothing.to_string().contains("none of the passes"), "{nothing}");
     }
 
     #[test]
