@@ -237,10 +237,10 @@ mod tests {
         assert!(means.values().all(|mean| mean.interval[0] <= mean.ratio && mean.ratio <= mean.interval[1]));
     }
 
-    /// As ours, but for one value in the last channel; and whether that is an f32 at all.
-    struct Off(BatchnormEngine, Op, bool);
+    /// As ours, but for what is made of its times.
+    struct Altered<F>(BatchnormEngine, F);
 
-    impl Engine for Off {
+    impl<F: Fn(&Timing, Timed) -> Result<Timed, EngineError>> Engine for Altered<F> {
         fn about(&self) -> &About {
             self.0.about()
         }
@@ -250,40 +250,26 @@ mod tests {
         }
 
         fn time(&mut self, timing: &Timing) -> Result<Timed, EngineError> {
-            let mut timed = self.0.time(timing)?;
-            if timing.op == self.1 {
-                let last = timed.probes.last_mut().unwrap();
-                *last = if self.2 { f64::from((*last + 1e-3) as f32) } else { *last + 1e-3 };
-            }
-            Ok(timed)
+            let timed = self.0.time(timing)?;
+            (self.1)(timing, timed)
         }
     }
 
-    /// As ours, but for a pass that it does not do.
-    struct Without(BatchnormEngine, Vec<Op>);
-
-    impl Engine for Without {
-        fn about(&self) -> &About {
-            self.0.about()
-        }
-
-        fn run(&mut self, case: &Case) -> Result<Vec<Outcome>, EngineError> {
-            self.0.run(case)
-        }
-
-        fn time(&mut self, timing: &Timing) -> Result<Timed, EngineError> {
-            match self.1.contains(&timing.op) {
-                true => Err(EngineError::Unsupported("this pass".into())),
-                false => self.0.time(timing),
-            }
-        }
+    fn race_altered(
+        rounds: usize,
+        alter: impl Fn(&Timing, Timed) -> Result<Timed, EngineError>,
+    ) -> Result<Vec<Row>> {
+        let mut theirs = Altered(BatchnormEngine::default(), alter);
+        race(&mut BatchnormEngine::default(), &mut theirs, &network(), (2, rounds), |_| ())
     }
 
     #[test]
     fn a_pass_that_the_engine_does_not_do_has_no_row() {
         let race = |without: &[Op]| {
-            let mut theirs = Without(BatchnormEngine::default(), without.to_vec());
-            race(&mut BatchnormEngine::default(), &mut theirs, &network(), (2, 3), |_| ())
+            race_altered(3, |timing, timed| match without.contains(&timing.op) {
+                true => Err(EngineError::Unsupported("this pass".into())),
+                false => Ok(timed),
+            })
         };
         let ops: Vec<Op> = race(&[Op::BackwardTrain]).unwrap().iter().map(|row| row.op).collect();
         assert_eq!(ops, [Op::ForwardTrain, Op::ForwardEval]);
@@ -295,8 +281,14 @@ mod tests {
     fn what_is_wrong_is_not_timed() {
         for op in [Op::ForwardTrain, Op::ForwardEval, Op::BackwardTrain] {
             for is_f32 in [true, false] {
-                let mut off = Off(BatchnormEngine::default(), op, is_f32);
-                let raced = race(&mut BatchnormEngine::default(), &mut off, &network(), (2, 5), |_| ());
+                // One value in the last channel is off, and may be no f32 at all.
+                let raced = race_altered(5, |timing, mut timed| {
+                    if timing.op == op {
+                        let last = timed.probes.last_mut().unwrap();
+                        *last = if is_f32 { f64::from((*last + 1e-3) as f32) } else { *last + 1e-3 };
+                    }
+                    Ok(timed)
+                });
                 let text = format!("{:#}", raced.unwrap_err());
                 assert!(text.contains(op.name()) && text.contains("not timed"), "{text}");
             }

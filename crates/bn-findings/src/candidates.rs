@@ -178,11 +178,12 @@ impl Suspects {
             };
             !is_right(expected, theirs) && lost.iter().any(|(_, bounds)| in_arithmetic(bounds))
         };
+        let roughly = self.mutants.iter().filter(|(_, outcome)| answers_roughly_so(outcome));
         let roughly = match ids.is_empty() {
-            true => self.mutants.iter().filter(|(_, outcome)| answers_roughly_so(outcome)).collect(),
+            true => roughly.map(|(name, _)| *name).collect(),
             false => Vec::new(),
         };
-        Candidates::OneOf { ids, roughly: roughly.into_iter().map(|(name, _)| *name).collect(), unexplained }
+        Candidates::OneOf { ids, roughly, unexplained }
     }
 
     /// What each poor arithmetic may lose of an array, element by element.

@@ -7,13 +7,13 @@ use std::path::Path;
 use bn_suite::protocol::timing::Op;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{RecordError, SCHEMA, checked, lines};
+use crate::record::{RecordError, checked, lines};
 
 /// A race of an engine with ours, A B B A, each through its public calls.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Race {
-    /// [`SCHEMA`].
+    /// [`SCHEMA`](crate::record::SCHEMA).
     pub schema: u32,
     /// Seconds since 1970 at which it ended.
     pub recorded: u64,
@@ -102,9 +102,6 @@ impl Race {
     }
 
     fn contradiction(&self) -> Option<String> {
-        if self.schema != SCHEMA {
-            return Some(format!("schema {}", self.schema));
-        }
         for Row { network, shape, op, ratio, interval: [low, high], rounds, .. } in &self.rows {
             let place = format!("{}, {} of {shape}", network, op.name());
             let is_time = |seconds: &f64| *seconds > 0.0 && seconds.is_finite();

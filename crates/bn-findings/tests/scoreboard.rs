@@ -2,7 +2,9 @@
 
 mod common;
 
+use std::fmt::Debug;
 use std::fs;
+use std::path::Path;
 
 use bn_findings::explain::explain;
 use bn_findings::findings::{by_cause, causes};
@@ -39,17 +41,20 @@ fn a_record_comes_back_as_it_was() {
     assert!(record.text().lines().count() > record.failures.len(), "a failure has a line of its own");
 }
 
-#[test]
-fn what_is_no_record_is_refused_by_name() {
+/// Why a file with this text is refused, which names it.
+fn refused<T: Debug>(read: fn(&Path) -> Result<T, RecordError>, text: &str) -> RecordError {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spoilt.json");
+    fs::write(&path, text).unwrap();
+    let error = read(&path).unwrap_err();
+    assert!(error.to_string().contains("spoilt.json"), "{error}");
+    error
+}
+
+#[test]
+fn what_is_no_record_is_refused_by_name() {
     let text = biased().text();
-    let refused = |text: &str| {
-        fs::write(&path, text).unwrap();
-        let error = Record::read(&path).unwrap_err();
-        assert!(error.to_string().contains("spoilt.json"), "{error}");
-        error
-    };
+    let refused = |text: &str| refused(Record::read, text);
     assert!(matches!(refused(&text[..text.len() / 2]), RecordError::Form { .. }));
     assert!(matches!(refused("{}"), RecordError::Form { .. }));
     let newer = text.replacen("\"schema\": 1", "\"schema\": 2", 1);
@@ -168,14 +173,7 @@ fn a_race_comes_back_as_it_was_and_is_shown() {
 
 #[test]
 fn what_is_no_race_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("spoilt.json");
-    let refused = |text: &str| {
-        fs::write(&path, text).unwrap();
-        let error = Race::read(&path).unwrap_err();
-        assert!(error.to_string().contains("spoilt.json"), "{error}");
-        error
-    };
+    let refused = |text: &str| refused(Race::read, text);
     let text = race().text();
     assert!(matches!(refused(&text[..text.len() / 2]), RecordError::Form { .. }));
     let newer = text.replacen("\"schema\": 1", "\"schema\": 2", 1);

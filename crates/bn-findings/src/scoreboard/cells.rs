@@ -3,6 +3,11 @@
 use bn_suite::number::Number;
 use serde_json::Value;
 
+/// The day of a moment in seconds since 1970.
+pub fn day(seconds: u64) -> String {
+    bn_page::date(seconds).split_whitespace().next().unwrap_or_default().into()
+}
+
 /// |got − expected| / allowance in few characters.
 pub fn ratio(ratio: Option<Number>) -> String {
     match ratio {
@@ -53,6 +58,7 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_nothing_is_hidden() {
+        assert_eq!(day(0), "1970-01-01");
         assert_eq!(ratio(Some(Number(79554.56))), "8e4");
         assert_eq!(ratio(Some(Number(f64::INFINITY))), "∞");
         assert_eq!((ulps(Some(Number(0.5))), ulps(Some(Number(2.7e6)))), ("0.5".into(), "3e6".into()));

@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use bn_page::date;
-
 use super::{Board, CauseRow, Shown, cells, replay, speeds};
 use crate::cause::Severity;
 
@@ -31,7 +29,7 @@ pub fn markdown(board: &Board) -> String {
             cells::ratio(all.worst),
             cells::ulps(all.ulps.map(|ulps| ulps.median)),
             cells::ulps(all.ulps.map(|ulps| ulps.worst)),
-            date(record.recorded).split_whitespace().next().unwrap_or_default(),
+            cells::day(record.recorded),
         );
     }
     for engine in &board.not_run {

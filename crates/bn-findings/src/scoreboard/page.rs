@@ -1,6 +1,5 @@
 //! The scoreboard as one HTML file: tables, findings, filters, and nothing from elsewhere.
 
-use bn_page::date;
 use bn_suite::report::Ulps;
 use maud::{Markup, PreEscaped, html};
 
@@ -91,7 +90,7 @@ fn score(board: &Board, record: &Record) -> Markup {
                 (name) " " span.version { (record.engine.version) }
                 div.faint {
                     @if homepage.is_empty() { (title) } @else { a href=(homepage) { (title) } }
-                    ", " (date(record.recorded).split_whitespace().next().unwrap_or_default())
+                    ", " (cells::day(record.recorded))
                 }
             }
             td { (bar(all, &Severity::ALL.map(of))) }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use bn_page::date;
 use bn_suite::protocol::timing::Op;
 use maud::{Markup, html};
 
-use super::Board;
+use super::{Board, cells};
 use crate::speed::{Mean, Race};
 
 /// The passes, as the columns say them.
@@ -47,7 +46,7 @@ fn line(race: &Race, network: &str, means: &BTreeMap<Op, Mean>) -> Markup {
                 (race.engine.name) " " span.version { (race.engine.version) }
                 div.faint {
                     (race.machine.processor) ", " (race.machine.threads) " threads, revision " (race.revision) ", "
-                    (day(race))
+                    (cells::day(race.recorded))
                 }
             }
             td { (network) ", batch " (race.batch) }
@@ -96,14 +95,10 @@ pub fn markdown(board: &Board) -> String {
             race.machine.processor,
             race.machine.threads,
             race.revision,
-            day(race),
+            cells::day(race.recorded),
         );
     }
     text
-}
-
-fn day(race: &Race) -> String {
-    date(race.recorded).split_whitespace().next().unwrap_or_default().into()
 }
 
 /// Three digits.
